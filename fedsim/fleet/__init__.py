@@ -1,0 +1,24 @@
+"""The fleet as data: profiles, links, availability and cost. No behaviour in time, no tensors."""
+
+from fedsim.fleet.availability import Always, Availability, Markov
+from fedsim.fleet.cost import CostModel
+from fedsim.fleet.fleet import Device, Fleet, Group
+from fedsim.fleet.link import Link, link_from, link_names, load_link
+from fedsim.fleet.profile import Profile, load_profile, profile_names
+
+__all__ = [
+    "Always",
+    "Availability",
+    "CostModel",
+    "Device",
+    "Fleet",
+    "Group",
+    "Link",
+    "Markov",
+    "Profile",
+    "link_from",
+    "link_names",
+    "load_link",
+    "load_profile",
+    "profile_names",
+]

@@ -1,0 +1,105 @@
+"""When devices are reachable: functions of (seed, device, time) alone.
+
+A device's state and its next change never depend on what was asked before, so asking does not
+change the world, and cost O(1) however late it is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from fedsim.seeds import uniforms
+
+Key = tuple[int, int]
+"""(group, index in the group)"""
+
+
+class Availability(Protocol):
+    """Says for a device whether it is online and when that next changes (inf: never again)."""
+
+    def online(self, key: Key, at_s: float) -> bool: ...
+    def next_change(self, key: Key, at_s: float) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Always:
+    """Every device is always online."""
+
+    def online(self, key: Key, at_s: float) -> bool:
+        return True
+
+    def next_change(self, key: Key, at_s: float) -> float:
+        return math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Markov:
+    """On and off for exponential times with the given means, in the stationary state from the start.
+
+    Two Poisson processes of marks, "on" at rate 1/mean_offline and "off" at rate 1/mean_online,
+    are drawn window by window from the key; the state is the kind of the last mark. That is
+    exactly the two-state Markov chain, since marks that repeat the state change nothing.
+    """
+
+    mean_online_s: float
+    mean_offline_s: float
+    seed: int
+
+    def online(self, key: Key, at_s: float) -> bool:
+        """Tell whether the last mark up to *at_s* said "on"."""
+        on, off = self._marks(key, on=True), self._marks(key, on=False)
+        return on.last(at_s) > off.last(at_s)
+
+    def next_change(self, key: Key, at_s: float) -> float:
+        """Return the first time after *at_s* with the opposite mark."""
+        return self._marks(key, on=not self.online(key, at_s)).following(at_s)
+
+    def _marks(self, key: Key, *, on: bool) -> _Marks:
+        return _Marks(self.mean_offline_s if on else self.mean_online_s, (self.seed, *key, int(on)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """A keyed Poisson process with *mean_s* between marks, over all of time."""
+
+    mean_s: float
+    labels: tuple[int, ...]
+
+    def last(self, at_s: float) -> float:
+        """Return the last mark at or before *at_s*; windows go back beyond time 0."""
+        window = math.floor(at_s / self.mean_s)
+        while True:
+            earlier = [t for t in self._window(window) if t <= at_s]
+            if earlier:
+                return max(earlier)
+            window -= 1
+
+    def following(self, at_s: float) -> float:
+        """Return the first mark after *at_s*."""
+        window = math.floor(at_s / self.mean_s)
+        while True:
+            later = [t for t in self._window(window) if t > at_s]
+            if later:
+                return min(later)
+            window += 1
+
+    def _window(self, number: int) -> list[float]:
+        """Return the marks in window *number*, one mean long: Poisson(1) many, uniform in it."""
+        first, *draws = uniforms(*self.labels, number, 0)
+        count = _poisson_one(first)
+        for page in range(-(-(count - 7) // 8)):
+            draws += uniforms(*self.labels, number, page + 1)
+        return [(number + u) * self.mean_s for u in draws[:count]]
+
+
+def _poisson_one(u: float) -> int:
+    """Invert the distribution function of Poisson(1) at *u*."""
+    count, term = 0, math.exp(-1.0)
+    total = term
+    while u > total and term > 1e-18:
+        count += 1
+        term /= count
+        total += term
+    return count

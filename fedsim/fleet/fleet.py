@@ -1,0 +1,85 @@
+"""The fleet as columns: groups of equal devices, in which a device is an index."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+import numpy as np
+
+from fedsim.fleet.link import Link
+from fedsim.fleet.profile import Profile
+from fedsim.seeds import integers
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device: ``id`` counts over the fleet, ``key`` (group, index in the group) seeds its draws."""
+
+    id: int
+    key: tuple[int, int]
+    profile: Profile
+    link: Link
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """*count* devices with one profile and one link."""
+
+    profile: Profile
+    link: Link
+    count: int
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Groups side by side; *samples* is examples per device, one number or one per device."""
+
+    groups: tuple[Group, ...]
+    samples: int | Sequence[int] = 0
+    starts: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        starts = tuple(accumulate((g.count for g in self.groups), initial=0))
+        object.__setattr__(self, "starts", starts)
+
+    def __len__(self) -> int:
+        return self.starts[-1]
+
+    def device(self, number: int) -> Device:
+        """Return device *number*; devices are made when asked for."""
+        g = bisect_right(self.starts, number) - 1
+        group = self.groups[g]
+        samples = self.samples if isinstance(self.samples, int) else int(self.samples[number])
+        return Device(number, (g, number - self.starts[g]), group.profile, group.link, samples)
+
+    def candidates(self, seed: int) -> Iterator[int]:
+        """Yield distinct device ids in the keyed random order of *seed*, without a scan.
+
+        A draw names (index, group) in a grid whose sides are powers of two above the fleet;
+        a cell without a device is passed over. An added device therefore displaces at most
+        itself, until a side doubles (minimum sides 1,024 and 8).
+        """
+        wide = max(8, _power_of_two(len(self.groups)))
+        tall = max(1024, _power_of_two(max(g.count for g in self.groups)))
+        counts = np.zeros(wide, dtype=np.int64)
+        counts[: len(self.groups)] = [g.count for g in self.groups]
+        seen: set[int] = set()
+        start, block = 0, 1024
+        while len(seen) < len(self):
+            cells = integers(seed, start, block) & np.uint64(wide * tall - 1)
+            group, index = (cells % np.uint64(wide)).astype(np.int64), (cells // np.uint64(wide)).astype(np.int64)
+            present = index < counts[group]
+            for g, i in zip(group[present].tolist(), index[present].tolist(), strict=True):
+                number = self.starts[g] + i
+                if number not in seen:
+                    seen.add(number)
+                    yield number
+            start, block = start + block, min(2 * block, 1 << 16)
+
+
+def _power_of_two(n: int) -> int:
+    return 1 << (n - 1).bit_length()

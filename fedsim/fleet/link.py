@@ -1,0 +1,87 @@
+"""A device's access link: two rates and a latency, as a named preset or written inline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from fedsim.errors import InputError, unknown
+from fedsim.fleet.packaged import packaged
+from fedsim.fleet.table import Table, read_toml
+
+_CUSTOM = "{ down = '20 Mbit/s', up = '5 Mbit/s', latency = '20 ms' }"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Rates in bytes per second as seen from the device, one-way latency in seconds, and the radio it uses."""
+
+    name: str
+    down_bytes_per_s: float
+    up_bytes_per_s: float
+    latency_s: float
+    technology: str = "default"
+
+
+def link_names() -> list[str]:
+    """Return the names of the packaged links.
+
+    >>> link_names()[:3]
+    ['5g-low-band', '5g-mmwave', 'cable']
+    """
+    return sorted(_presets())
+
+
+def load_link(name: str) -> Link:
+    """Return a packaged link; raises InputError that names the nearest one."""
+    if name not in _presets():
+        raise InputError(f"{unknown('link', name, _presets())}; or write one inline: {_CUSTOM}")
+    return _presets()[name]
+
+
+def link_from(value: str | Mapping[str, Any]) -> Link:
+    """Return the link that a scenario names or spells out.
+
+    >>> link_from({"down": "20 Mbit/s", "up": "5 Mbit/s", "latency": "20 ms"}).up_bytes_per_s
+    625000.0
+    """
+    if isinstance(value, str):
+        return load_link(value)
+    if not isinstance(value, Mapping):
+        raise InputError(f"link is {value!r}; allowed is one of {', '.join(link_names())}, or {_CUSTOM}")
+    table = Table("link", value)
+    link = _read("custom", table)
+    table.close()
+    return link
+
+
+@cache
+def _presets() -> dict[str, Link]:
+    return {
+        name: _preset(name, part)
+        for name, part in read_toml(packaged("device_profiles") / "links.toml").parts().items()
+    }
+
+
+def _preset(name: str, table: Table) -> Link:
+    """Read a preset, whose every number says where it comes from."""
+    link = _read(name, table)
+    table.text("title")
+    for source in table.tables("source"):
+        for key in ("what", "value", "source"):
+            source.text(key)
+        source.text("note", "")
+        source.year()
+        source.close()
+    table.close()
+    return link
+
+
+def _read(name: str, table: Table) -> Link:
+    down, up = table.quantity("down", "rate"), table.quantity("up", "rate")
+    if not down or not up:
+        raise InputError(f"{table.where}: a rate is 0, so nothing would ever arrive; give rates above 0")
+    latency_s = table.quantity("latency", "time")
+    return Link(table.text("name", name), down, up, latency_s, table.text("technology", "default"))

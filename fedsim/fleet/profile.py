@@ -1,0 +1,161 @@
+"""A device as measured: rates per operator class, memory, power; each number with its source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from fedsim.errors import InputError, unknown
+from fedsim.fleet.packaged import packaged
+from fedsim.fleet.table import Table, read_toml
+from fedsim.work import Op, OpClass
+
+KINDS = ("sbc", "jetson", "phone", "laptop", "server")
+QUALITIES = ("measured training", "measured inference", "peak only")
+_LINKS = "links"  # lies in the same folder and is no device
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How fast one operator class runs; an infinite rate or a call of 0 s leaves its term out."""
+
+    flops_per_s: float = math.inf
+    bytes_per_s: float = math.inf
+    call_s: float = 0.0
+
+    def seconds(self, op: Op) -> float:
+        """Return the time of *op*: arithmetic, memory traffic and calls one after the other."""
+        return op.flops / self.flops_per_s + op.bytes / self.bytes_per_s + op.calls * self.call_s
+
+
+@dataclass(frozen=True, slots=True)
+class Radio:
+    """Watts above idle while sending and while receiving."""
+
+    tx_w: float
+    rx_w: float
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a number comes from: *what* is a key of the file, *value* the number as read there."""
+
+    what: str
+    value: str
+    source: str
+    year: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One device. ``busy_w`` and the radios are increments over ``idle_w``.
+
+    ``spread`` holds factors on a predicted time: 90 % of true times lie between low and high.
+    """
+
+    name: str
+    title: str
+    kind: str
+    year: int
+    quality: str
+    memory_bytes: float
+    storage_bytes: float
+    rates: Mapping[OpClass, Rate] = field(repr=False, hash=False)
+    spread: tuple[float, float]
+    idle_w: float
+    busy_w: float
+    radio: Mapping[str, Radio] = field(repr=False, hash=False)
+    sources: tuple[Source, ...] = field(repr=False)
+
+    def radio_w(self, technology: str, *, up: bool) -> float:
+        """Return the watts above idle of sending (*up*) or receiving over *technology*, else over ``default``."""
+        radio = self.radio.get(technology) or self.radio["default"]
+        return radio.tx_w if up else radio.rx_w
+
+
+def profile_names() -> list[str]:
+    """Return the names of the packaged profiles.
+
+    >>> "raspberry-pi-4" in profile_names()
+    True
+    """
+    return sorted(p.stem for p in packaged("device_profiles").glob("*.toml") if p.stem != _LINKS)
+
+
+def load_profile(name: str | Path) -> Profile:
+    """Return a packaged profile by name, or one of your own by path; raises InputError."""
+    if isinstance(name, Path) or name.endswith(".toml"):
+        return _parsed(read_toml(Path(name)))
+    if name not in profile_names():
+        raise InputError(f"{unknown('profile', name, profile_names())}; or give the path of a .toml file")
+    return _packaged(name)
+
+
+@cache
+def _packaged(name: str) -> Profile:
+    return _parsed(read_toml(packaged("device_profiles") / f"{name}.toml"))
+
+
+def _parsed(table: Table) -> Profile:
+    power = table.table("power")
+    spread, rates = _rates(table.table("rates"))
+    profile = Profile(
+        name=table.text("name"),
+        title=table.text("title"),
+        kind=table.one_of("kind", KINDS),
+        year=table.year(),
+        quality=table.one_of("quality", QUALITIES),
+        memory_bytes=table.quantity("memory", "size"),
+        storage_bytes=table.quantity("storage", "size"),
+        rates=rates,
+        spread=spread,
+        idle_w=power.quantity("idle", "power"),
+        busy_w=power.quantity("busy", "power"),
+        radio=_radios(table.table("radio")),
+        sources=tuple(_source(t) for t in table.tables("source")),
+    )
+    power.close()
+    table.close()
+    return profile
+
+
+def _rates(table: Table) -> tuple[tuple[float, float], Mapping[OpClass, Rate]]:
+    low, high = table.numbers("spread", 2)
+    if not low <= 1 <= high:
+        raise InputError(f"{table.where}: spread is {[low, high]}; allowed are factors with low <= 1 <= high")
+    rates = {kind: _rate(table.table(kind.value)) for kind in OpClass}
+    table.close()
+    return (low, high), rates
+
+
+def _rate(table: Table) -> Rate:
+    flops, nbytes = (table.quantity(k, unit, math.inf) for k, unit in (("flops", "compute"), ("bytes", "rate")))
+    rate = Rate(flops, nbytes, table.quantity("call", "time", 0.0))
+    table.close()
+    if not flops or not nbytes:
+        raise InputError(f"{table.where}: a rate is 0, so nothing would ever end; leave the key out to drop its term")
+    if rate == Rate():
+        raise InputError(f"{table.where} is empty, so this class would be free; give flops, bytes or call")
+    return rate
+
+
+def _radios(table: Table) -> Mapping[str, Radio]:
+    table.table("default")
+    return {name: _radio(part) for name, part in table.parts().items()}
+
+
+def _radio(table: Table) -> Radio:
+    radio = Radio(table.quantity("tx", "power"), table.quantity("rx", "power"))
+    table.close()
+    return radio
+
+
+def _source(table: Table) -> Source:
+    what, value, source = (table.text(key) for key in ("what", "value", "source"))
+    found = Source(what, value, source, table.year(), table.text("note", ""))
+    table.close()
+    return found

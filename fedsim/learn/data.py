@@ -1,0 +1,162 @@
+"""Examples in memory, their size on the wire, and the data set they come from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fedsim.errors import InputError
+from fedsim.seeds import integers, seed_of
+
+Index = Tensor | NDArray[np.int64] | slice
+CHUNK = 1024  # examples squared at a time when the deviation is taken
+
+
+@dataclass(frozen=True, slots=True)
+class DataSize:
+    """What is known of examples without having them.
+
+    shape: one example's, (C, H, W); item_bytes: one example as stored, its label included
+    unless the examples are sent without labels.
+    """
+
+    n: int
+    shape: tuple[int, ...]
+    classes: int
+    item_bytes: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.n * self.item_bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Examples as stored, with what standardises them.
+
+    x: (N, C, H, W) uint8, or float32 taken as it is; y: (N,) int64; mean, std: (C,) float32
+    in the units of the stored x, None when x is float32.
+    """
+
+    x: Tensor
+    y: Tensor
+    mean: Tensor | None = None
+    std: Tensor | None = None
+
+    @property
+    def n(self) -> int:
+        return len(self.y)
+
+    def batch(self, index: Index) -> tuple[Tensor, Tensor]:
+        """Return x (B, C, H, W) float32, standardised per channel, and y (B,) of the examples at *index*."""
+        x = self.x[index].float()
+        if self.mean is not None and self.std is not None:
+            x = (x - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
+        return x, self.y[index]
+
+    def subset(self, index: Index) -> Examples:
+        """Return a copy of the examples at *index*, in its order, standardised as these are."""
+        return Examples(self.x[index].clone(), self.y[index].clone(), self.mean, self.std)
+
+    def size(self, classes: int, *, labelled: bool = True) -> DataSize:
+        """Return the size of these examples, with one label byte (two from 257 classes) or none."""
+        label_bytes = (1 if classes <= 256 else 2) if labelled else 0
+        shape = tuple(self.x.shape[1:])
+        return DataSize(self.n, shape, classes, self.x.element_size() * torch.Size(shape).numel() + label_bytes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """A data set in memory: what to train and test on, and a digest of it all.
+
+    test may be empty; client_train: (N,) the natural client of each training example, if known;
+    digest: 16 hex digits over content and preprocessing, not over the classes' names.
+    """
+
+    name: str
+    train: Examples
+    test: Examples
+    classes: tuple[str, ...]
+    client_train: NDArray[Any] | None
+    digest: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One example's shape, (C, H, W)."""
+        return tuple(self.train.x.shape[1:])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrays:
+    """A data set as decoded: x (N, H, W) or (N, H, W, C) uint8 or float, y (N,) whole numbers."""
+
+    x_train: NDArray[Any]
+    y_train: NDArray[Any]
+    x_test: NDArray[Any]
+    y_test: NDArray[Any]
+    classes: tuple[str, ...]
+    client_train: NDArray[Any] | None = None
+
+
+def dataset_from(name: str, arrays: Arrays) -> Dataset:
+    """Make a data set of checked *arrays*, standardised by the training mean and deviation.
+
+    A channel that never varies is only centred. Float x is taken as it is.
+    """
+    x_train, x_test = _channels_first(arrays.x_train), _channels_first(arrays.x_test)
+    mean, std = _moments(x_train) if x_train.dtype == np.uint8 else (None, None)
+    train = Examples(torch.from_numpy(x_train), _labels(arrays.y_train), mean, std)
+    test = Examples(torch.from_numpy(x_test), _labels(arrays.y_test), mean, std)
+    return Dataset(name, train, test, arrays.classes, arrays.client_train, _digest(train, test, arrays))
+
+
+def set_aside(dataset: Dataset, n: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split the training examples into those left and *n* public ones, as sorted indices.
+
+    Raises InputError unless 0 <= n < the number of training examples.
+    """
+    total = dataset.train.n
+    if not 0 <= n < total:
+        raise InputError(
+            f"public = {n} examples of data set {dataset.name!r}, which has {total} for training: "
+            f"set aside at least 0 and at most {total - 1}, or name another data set as public"
+        )
+    order = np.argsort(integers(seed_of(seed, "set aside"), 0, total), kind="stable")
+    return np.sort(order[n:]), np.sort(order[:n])
+
+
+def _channels_first(x: NDArray[Any]) -> NDArray[Any]:
+    x = x[..., None] if x.ndim == 3 else x
+    kind = np.uint8 if x.dtype == np.uint8 else np.float32
+    return np.array(x.transpose(0, 3, 1, 2), dtype=kind, order="C")  # (N, H, W, C) -> (N, C, H, W), always a copy
+
+
+def _labels(y: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(y.astype(np.int64))
+
+
+def _moments(x: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation per channel, (C,) each, from exact whole-number sums."""
+    count = x.size // x.shape[1]
+    mean = x.sum(axis=(0, 2, 3), dtype=np.int64) / count
+    parts = (x[at : at + CHUNK].astype(np.int32) for at in range(0, len(x), CHUNK))
+    square = sum((part**2).sum(axis=(0, 2, 3), dtype=np.int64) for part in parts) / count
+    std = np.sqrt(np.maximum(square - mean**2, 0.0))
+    std[std == 0.0] = 1.0
+    return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(std.astype(np.float32))
+
+
+def _digest(train: Examples, test: Examples, arrays: Arrays) -> str:
+    found = hashlib.sha256(f"standardised by training mean and deviation, {len(arrays.classes)} classes".encode())
+    clients = arrays.client_train
+    parts = [train.x.numpy(), train.y.numpy(), test.x.numpy(), test.y.numpy()]
+    for array in parts if clients is None else [*parts, clients]:
+        found.update(f"{array.dtype.str}{array.shape}".encode())
+        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.size else b"")
+    return found.hexdigest()[:16]

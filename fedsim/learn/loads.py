@@ -1,0 +1,49 @@
+"""What training, predicting and vector arithmetic ask of a processor."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from fedsim.learn.data import DataSize
+from fedsim.learn.models import ModelSpec
+from fedsim.learn.trace import AffineLoad, affine_forward, affine_load
+from fedsim.work import Load, Op, OpClass
+
+
+@cache
+def training(spec: tuple[Any, ...], data: DataSize, *, epochs: int, batch_size: int, optimizer: str) -> Load:
+    """Return the Load of *epochs* over *data*, its last, smaller batch included."""
+    step = _step(spec, optimizer)
+    full, rest = divmod(data.n, batch_size)
+    load = step.at(batch_size) * full if full else Load()
+    load = load + step.at(rest) if rest else load
+    return load * epochs
+
+
+@cache
+def vector(n: int, *, reads: int = 1, flops: int = 1) -> Load:
+    """Return the Load of a pass over vectors of *n* fp32 entries: *reads* read, one written."""
+    return Load({OpClass.MEMORY: Op(flops * n, 4.0 * n * (reads + 1), 1)}, 4.0 * n * (reads + 1))
+
+
+@cache
+def predicting(spec: tuple[Any, ...], data: DataSize, *, batch_size: int = 64) -> Load:
+    """Return the Load of one forward pass over *data*."""
+    step = _forward(spec)
+    full, rest = divmod(data.n, batch_size)
+    load = step.at(batch_size) * full if full else Load()
+    return load + step.at(rest) if rest else load
+
+
+@cache
+def _step(spec: tuple[Any, ...], optimizer: str) -> AffineLoad:
+    model = ModelSpec.from_params(spec)
+    kind, _, momentum = optimizer.partition("+")
+    return affine_load(model.build, model.shape, model.classes, optimizer=kind, momentum=0.9 if momentum else 0.0)
+
+
+@cache
+def _forward(spec: tuple[Any, ...]) -> AffineLoad:
+    model = ModelSpec.from_params(spec)
+    return affine_forward(model.build, model.shape)

@@ -1,0 +1,227 @@
+"""The models by name, and the plain value that names one: what a job can carry as a parameter.
+
+Every builder takes (classes, shape) and options, and initialises as PyTorch does from the
+caller's torch seed. Shapes in comments: B examples, C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import nn
+
+from fedsim.errors import InputError, unknown
+from fedsim.learn.options import bind_options
+from fedsim.learn.resnet import GROUPS, resnet8, resnet12, resnet18
+from fedsim.learn.vit import vit_tiny
+
+Option = bool | int | float | str | tuple[int, ...]
+
+VGG16_CONVS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
+VGG16_POOLED = (1, 3, 6, 9, 12)  # a 2x2 pool follows these convolutions
+SMALL_SIDE = 96  # below it mobilenet_v2 halves the sides three times, not five
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Name an architecture in full: every option bound, sorted by name.
+
+    shape: one example's, (C, H, W). Equal specs build equal architectures.
+    """
+
+    name: str
+    classes: int
+    shape: tuple[int, ...]
+    options: tuple[tuple[str, Option], ...] = ()
+
+    def build(self) -> nn.Module:
+        """Build the module on the current torch device, initialised from the torch seed."""
+        return MODELS[self.name](self.classes, self.shape, **dict(self.options))
+
+    def as_params(self) -> tuple[Any, ...]:
+        """Return the spec as nested plain tuples, fit to be a job's parameter."""
+        return self.name, self.classes, self.shape, self.options
+
+    @classmethod
+    def from_params(cls, params: tuple[Any, ...]) -> ModelSpec:
+        """Return the spec that ``as_params`` wrote."""
+        return cls(*params)
+
+
+def build_model(name: str, *, classes: int, shape: tuple[int, ...], **options: object) -> nn.Module:
+    """Build model *name* for examples of *shape* (C, H, W).
+
+    Raises InputError as make_spec does.
+
+    >>> sum(p.numel() for p in build_model("lenet5", classes=10, shape=(1, 28, 28)).parameters())
+    61706
+    """
+    return make_spec(name, classes, shape, **options).build()
+
+
+def make_spec(name: str, classes: int, shape: tuple[int, ...], **options: object) -> ModelSpec:
+    """Return the checked spec of model *name* for examples of *shape* (C, H, W).
+
+    Raises InputError on an unknown model or option, or data that the model cannot take.
+    """
+    if name not in MODELS:
+        raise InputError(f"{unknown('model', name, MODELS)}; choose one of these")
+    _check_positive(f"model {name!r}", "classes", (int(classes),))
+    _check_positive(f"model {name!r}", "shape", shape)
+    bound = bind_options(f"model {name!r}", MODELS[name], options)
+    for option, value in bound.items():
+        _check_positive(f"model {name!r}", option, value if isinstance(value, tuple) else (value,))
+    spec = ModelSpec(name, int(classes), tuple(int(side) for side in shape), tuple(sorted(bound.items())))
+    reason = _misfit(spec)
+    if reason:
+        raise InputError(_misfit_message(spec, reason))
+    return spec
+
+
+def mlp(classes: int, shape: tuple[int, ...], *, hidden: tuple[int, ...] = (200, 200)) -> nn.Module:
+    """Build a perceptron with ReLU; the default is the 2NN of McMahan et al. 2017 (arXiv 1602.05629)."""
+    widths = (torch.Size(shape).numel(), *hidden)
+    layers: list[nn.Module] = [nn.Flatten()]  # (B, C, H, W) -> (B, C * H * W)
+    for a, b in pairwise(widths):
+        layers += [nn.Linear(a, b), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], classes))
+
+
+def lenet5(classes: int, shape: tuple[int, ...]) -> nn.Module:
+    """Build LeNet-5 with ReLU and max-pooling; sides below 32 are padded by 2, as 28 is to 32.
+
+    Source: LeCun et al. 1998, figure 2; 61,706 parameters at (1, 28, 28) and 10 classes.
+    """
+    padding = 2 if min(shape[1:]) < 32 else 0
+    features = nn.Sequential(
+        nn.Conv2d(shape[0], 6, 5, padding=padding), nn.ReLU(), nn.MaxPool2d(2),  # (B, C, 28, 28) -> (B, 6, 14, 14)
+        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),  # (B, 16, 5, 5)
+        nn.Flatten(),  # (B, 400)
+    )  # fmt: skip
+    hidden = nn.Linear(_flat(features, shape), 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU()
+    return nn.Sequential(*features, *hidden, nn.Linear(84, classes))
+
+
+def cnn(classes: int, shape: tuple[int, ...], *, width: float = 1.0) -> nn.Module:
+    """Build the CNN of McMahan et al. 2017 (arXiv 1602.05629, section 3).
+
+    width: factor on the 32 and 64 channels and the 512 hidden units.
+    1,663,370 parameters at (1, 28, 28), 10 classes and width 1.
+    """
+    c1, c2, units = (max(1, round(width * n)) for n in (32, 64, 512))
+    features = nn.Sequential(
+        nn.Conv2d(shape[0], c1, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),  # (B, C, H, W) -> (B, 32, H/2, W/2)
+        nn.Conv2d(c1, c2, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),  # (B, 64, H/4, W/4)
+        nn.Flatten(),  # (B, 64 * H/4 * W/4)
+    )  # fmt: skip
+    return nn.Sequential(*features, nn.Linear(_flat(features, shape), units), nn.ReLU(), nn.Linear(units, classes))
+
+
+def vgg16(
+    classes: int,
+    shape: tuple[int, ...],
+    *,
+    convs: tuple[int, ...] = VGG16_CONVS,
+    hidden: tuple[int, ...] = (4096, 4096),
+) -> nn.Module:
+    """Build the VGG-16 with BatchNorm that REFT prunes (arXiv 2308.13662): 33,646,666 parameters.
+
+    convs: the 13 convolutions' channels; hidden: the two hidden layers' units. No dropout.
+    Widths 64 and 128 throughout give 472,714 parameters, the paper's smallest model.
+    """
+    for name, widths, count in (("convs", convs, 13), ("hidden", hidden, 2)):
+        if len(widths) != count:
+            raise InputError(f"option {name!r} of model 'vgg16' has {len(widths)} widths {widths}: give {count}")
+    layers: list[nn.Module] = []
+    for i, (a, b) in enumerate(pairwise((shape[0], *convs))):
+        layers += [nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] if i in VGG16_POOLED else []  # five times: (B, C, 32, 32) -> (B, 512, 1, 1)
+    features = nn.Sequential(*layers, nn.Flatten())  # (B, 512)
+    units = (_flat(features, shape), *hidden)
+    for a, b in pairwise(units):
+        features.extend([nn.Linear(a, b), nn.ReLU()])
+    return features.append(nn.Linear(units[-1], classes))
+
+
+def mobilenet_v2(classes: int, shape: tuple[int, ...], *, width: float = 1.0) -> nn.Module:
+    """Build torchvision's MobileNetV2 with GroupNorm and no dropout.
+
+    width: factor on all channels. Below 96 pixels the stem and the second stage keep their
+    sides, which leaves 4 x 4 of 32 x 32. Source: Sandler et al. 2018, arXiv 1801.04381, table 2.
+    """
+    from torchvision.models import MobileNetV2  # here: it takes a second
+
+    early = 1 if min(shape[1:]) < SMALL_SIDE else 2
+    stages = [[1, 16, 1, 1], [6, 24, 2, early], [6, 32, 3, 2], [6, 64, 4, 2], [6, 96, 3, 1], [6, 160, 3, 2],
+              [6, 320, 1, 1]]  # fmt: skip
+    net: nn.Module = MobileNetV2(
+        classes, width_mult=width, inverted_residual_setting=stages, norm_layer=_group_norm, dropout=0.0
+    )
+    old = net.get_submodule("features.0.0")
+    assert isinstance(old, nn.Conv2d)
+    stem = nn.Conv2d(shape[0], old.out_channels, 3, early, padding=1, bias=False)  # (B, C, H, W) -> (B, 32, H, W)
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out")  # as torchvision does
+    net.set_submodule("features.0.0", stem)
+    return net
+
+
+MODELS: Mapping[str, Callable[..., nn.Module]] = {
+    "mlp": mlp,
+    "lenet5": lenet5,
+    "cnn": cnn,
+    "resnet8": resnet8,
+    "resnet12": resnet12,
+    "resnet18": resnet18,
+    "vgg16": vgg16,
+    "mobilenet_v2": mobilenet_v2,
+    "vit_tiny": vit_tiny,
+}
+
+
+def _group_norm(channels: int) -> nn.Module:
+    return nn.GroupNorm(GROUPS, channels)
+
+
+def _flat(features: nn.Module, shape: tuple[int, ...]) -> int:
+    """Ask *features* for the width of its output on one example, without computing it."""
+    with torch.no_grad():
+        out = copy.deepcopy(features).to("meta").eval()(torch.empty(1, *shape, device="meta"))
+    return int(out[0].numel())
+
+
+def _check_positive(what: str, name: str, values: tuple[Any, ...]) -> None:
+    if not all(value > 0 for value in values):
+        raise InputError(f"{name} of {what} is {values}: allowed are numbers above 0")
+
+
+def _misfit(spec: ModelSpec) -> str:
+    """Say why the model cannot take its shape, having run one meta example; "" if it can."""
+    try:
+        with torch.device("meta"), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of layers without elements; they are refused below
+            out = spec.build().eval()(torch.empty(1, *spec.shape))
+    except (RuntimeError, ValueError, IndexError) as error:
+        return str(error).splitlines()[0].rstrip(".")
+    return "" if out.shape == (1, spec.classes) else f"its output has shape {tuple(out.shape)}"
+
+
+def _misfit_message(spec: ModelSpec, reason: str) -> str:
+    least = next((s for s in range(1, 65) if not _misfit(_square(spec, s))), None)
+    allowed = f"; allowed is (channels, height, width), the least (1, {least}, {least})" if least else ""
+    others = [name for name in MODELS if not _misfit(_default(name, spec))]
+    advice = f"; models that take it: {', '.join(others)}" if others else ""
+    return f"model {spec.name!r} does not fit data of shape {spec.shape}: {reason}{allowed}{advice}"
+
+
+def _square(spec: ModelSpec, side: int) -> ModelSpec:
+    return ModelSpec(spec.name, spec.classes, (1, side, side), spec.options)
+
+
+def _default(name: str, like: ModelSpec) -> ModelSpec:
+    return ModelSpec(name, like.classes, like.shape)

@@ -1,0 +1,214 @@
+"""What is to be learnt: the data each device has, the public and the test set, the first model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedsim.errors import InputError
+from fedsim.learn.data import Dataset, DataSize, Examples, set_aside
+from fedsim.learn.datasets import load_dataset
+from fedsim.learn.models import make_spec
+from fedsim.learn.partition import partition
+from fedsim.learn.synthetic import CLASSES, SHAPE, SyntheticRule
+from fedsim.learn.train import init_model
+from fedsim.seeds import seed_of
+from fedsim.work import Ref, Sized, source
+
+Key = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a scenario's [task] asks for; *folder* is where its relative paths start."""
+
+    data: str
+    partition: Mapping[str, Any]
+    public: int | Mapping[str, Any] | None
+    samples_per_device: int
+    folder: Path
+    data_dir: Path | None
+
+
+class Problem(Protocol):
+    """Data and its Refs; also the Sources that executors read values from.
+
+    ``samples``: examples per device, one number or one per device.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def samples(self) -> int | Sequence[int]: ...
+    @property
+    def public(self) -> Ref | None: ...
+    @property
+    def test(self) -> Ref | None: ...
+    @property
+    def digest(self) -> str:
+        """Digest all that the values of sources follow from."""
+        ...
+
+    def shard(self, number: int, key: Key) -> Ref: ...
+    def label_counts(self, number: int, key: Key) -> list[int]: ...
+    def value(self, ref: Ref) -> Any: ...
+    def size(self, ref: Ref) -> Sized: ...
+
+
+def make_problem(wanted: Wanted, *, devices: int, seed: int) -> Problem:
+    """Load and divide the data among *devices*; raises InputError."""
+    if wanted.data == "synthetic":
+        if wanted.public is not None:
+            raise InputError("task.public is not to be had with data 'synthetic': remove it, or take a stored data set")
+        return Synthetic(SyntheticRule(seed_of(seed, "synthetic"), wanted.samples_per_device))
+    dataset = load_dataset(_placed(wanted.data, wanted.folder), data_dir=wanted.data_dir)
+    return _stored(dataset, wanted, devices=devices, seed=seed)
+
+
+def initial_model(model: Mapping[str, Any], problem: Problem, seed: int) -> Ref:
+    """Name the first model; raises InputError if it does not fit the data."""
+    options = {name: value for name, value in model.items() if name != "name"}
+    spec = make_spec(model["name"], len(problem.classes), problem.shape, **options)
+    return init_model(spec=spec.as_params(), seed=seed_of(seed, "init"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Synthetic:
+    """Data that each device makes from its key: a million shards cost nothing."""
+
+    rule: SyntheticRule
+    shape: tuple[int, ...] = SHAPE
+    public: Ref | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.rule.classes
+
+    @property
+    def samples(self) -> int:
+        return self.rule.samples
+
+    @property
+    def digest(self) -> str:
+        return repr(self.rule)
+
+    @property
+    def test(self) -> Ref:
+        return source("synthetic test", seed=self.rule.seed)
+
+    def shard(self, number: int, key: Key) -> Ref:
+        return source("synthetic shard", seed=self.rule.seed, samples=self.rule.samples, key=key)
+
+    def label_counts(self, number: int, key: Key) -> list[int]:
+        return [int(n) for n in np.bincount(self.rule.labels(key), minlength=CLASSES)]
+
+    def value(self, ref: Ref) -> Examples:
+        params = dict(ref.params)
+        return self.rule.examples(params["key"]) if "key" in params else self.rule.test()
+
+    def size(self, ref: Ref) -> DataSize:
+        test = "key" not in dict(ref.params)
+        return DataSize(1000, SHAPE, CLASSES, 28 * 28 + 1) if test else self.rule.size
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """A data set in memory, divided by index arrays; *public* examples carry no labels."""
+
+    data: Dataset
+    parts: list[NDArray[np.int64]]
+    public_examples: Examples | None
+    public: Ref | None
+    test: Ref | None
+    samples: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "samples", [len(part) for part in self.parts])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.data.classes
+
+    @property
+    def digest(self) -> str:
+        whole = hashlib.sha256(self.data.digest.encode() + (self.public.key.encode() if self.public else b""))
+        for part in self.parts:
+            whole.update(_digest(part).encode())
+        return whole.hexdigest()[:16]
+
+    def shard(self, number: int, key: Key) -> Ref:
+        return source("shard", data=self.data.digest, index=_digest(self.parts[number]), device=number)
+
+    def label_counts(self, number: int, key: Key) -> list[int]:
+        labels = self.data.train.y[torch.from_numpy(self.parts[number])].numpy()
+        return [int(n) for n in np.bincount(labels, minlength=len(self.classes))]
+
+    def value(self, ref: Ref) -> Examples:
+        if self.test is not None and ref.key == self.test.key:
+            return self.data.test
+        if self.public is not None and ref.key == self.public.key:
+            assert self.public_examples is not None
+            return self.public_examples
+        return self.data.train.subset(self.parts[dict(ref.params)["device"]])
+
+    def size(self, ref: Ref) -> DataSize:
+        params = dict(ref.params)
+        if "device" in params:
+            whole = self.data.train.size(len(self.classes))
+            return DataSize(len(self.parts[params["device"]]), whole.shape, whole.classes, whole.item_bytes)
+        return self.value(ref).size(len(self.classes), labelled=ref != self.public)
+
+
+def _stored(dataset: Dataset, wanted: Wanted, *, devices: int, seed: int) -> Stored:
+    left, public_examples, public = np.arange(dataset.train.n), None, None
+    if isinstance(wanted.public, int) and wanted.public:
+        left, aside = set_aside(dataset, wanted.public, seed)
+        public_examples = _unlabelled(dataset.train.subset(aside))
+        public = source("public", data=dataset.digest, index=_digest(aside))
+    elif isinstance(wanted.public, Mapping):
+        public_examples, public = _other_set(wanted.public, dataset, wanted)
+    options = {name: value for name, value in wanted.partition.items() if name != "kind"}
+    if "path" in options:
+        options["path"] = str(wanted.folder / options["path"])
+    clients = dataset.client_train[left] if dataset.client_train is not None else None
+    rule = {"kind": wanted.partition["kind"], "seed": seed_of(seed, "partition"), "clients": clients, **options}
+    parts = partition(dataset.train.y.numpy()[left], devices, **rule)
+    test = source("test", data=dataset.digest) if dataset.test.n else None
+    return Stored(dataset, [left[part] for part in parts], public_examples, public, test)
+
+
+def _other_set(table: Mapping[str, Any], main: Dataset, wanted: Wanted) -> tuple[Examples, Ref]:
+    other = load_dataset(_placed(table["data"], wanted.folder), data_dir=wanted.data_dir)
+    n = table["n"] if table["n"] is not None else other.train.n
+    if n > other.train.n or other.shape != main.shape:
+        raise InputError(
+            f"task.public = {dict(table)!r}: {table['data']!r} has {other.train.n} examples of shape {other.shape}; "
+            f"take at most as many, of the shape of {main.name!r}, {main.shape}"
+        )
+    index = np.arange(n)
+    return _unlabelled(other.train.subset(index)), source("public", data=other.digest, index=_digest(index))
+
+
+def _unlabelled(examples: Examples) -> Examples:
+    return Examples(examples.x, torch.full_like(examples.y, -1), examples.mean, examples.std)
+
+
+def _placed(name: str, folder: Path) -> str:
+    return f"npz:{folder / name.removeprefix('npz:')}" if name.startswith("npz:") else name
+
+
+def _digest(index: NDArray[np.int64]) -> str:
+    return hashlib.sha256(index.astype("<i8").tobytes()).hexdigest()[:16]

@@ -1,0 +1,82 @@
+"""Local training: SGD with momentum, Adam or AdamW on one shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fedsim.learn import loads
+from fedsim.learn.data import DataSize, Examples
+from fedsim.learn.models import ModelSpec
+from fedsim.learn.values import Model, ModelSize, model_size
+from fedsim.work import Load, job
+
+
+def _training_load(
+    model: ModelSize, data: DataSize, *, epochs: int, batch_size: int, optimizer: str, momentum: float, **_: object
+) -> Load:
+    kind = "sgd+momentum" if optimizer == "sgd" and momentum else optimizer
+    return loads.training(model.spec, data, epochs=epochs, batch_size=batch_size, optimizer=kind)
+
+
+def _same_model(model: ModelSize, *_: object, **__: object) -> ModelSize:
+    return model
+
+
+@job(size=lambda *, spec, seed: model_size(spec), load=lambda *, spec, seed: loads.vector(model_size(spec).entries))
+def init_model(*, spec: tuple[Any, ...], seed: int) -> Model:  # noqa: ARG001 - every job starts from its seed
+    """Return a network with PyTorch's default initialisation under *seed*."""
+    module = ModelSpec.from_params(spec).build()
+    return Model(spec, {name: t.detach() for name, t in module.state_dict().items()})
+
+
+@job(size=_same_model, load=_training_load)
+def local_sgd(
+    model: Model,
+    data: Examples,
+    *,
+    epochs: int,
+    batch_size: int,
+    optimizer: str,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    clip_norm: float,
+    seed: int,
+    mu: float = 0.0,
+) -> Model:
+    """Train on one shard by cross-entropy, with FedProx's (mu/2)||w - w0||^2 in the loss if mu > 0."""
+    module = model.module().train()
+    start = [p.detach().clone() for p in module.parameters()] if mu else []
+    update = _optimizer(module, optimizer, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    for index in _batches(data.n, batch_size, epochs, seed=seed):
+        x, y = data.batch(index)  # (B, C, H, W), (B,)
+        update.zero_grad()
+        nn.functional.cross_entropy(module(x), y).backward()  # type: ignore[no-untyped-call]
+        for p, p0 in zip(module.parameters(), start, strict=False):
+            assert p.grad is not None
+            p.grad.add_(p.detach() - p0, alpha=mu)
+        if clip_norm:
+            nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
+        update.step()
+    return Model(model.spec, dict(module.state_dict()))
+
+
+def _batches(n: int, batch_size: int, epochs: int, *, seed: int) -> Iterator[Tensor]:
+    """Yield the indices of each batch; every epoch has an order of its own."""
+    draws = torch.Generator("cpu").manual_seed(seed)
+    for _ in range(epochs):
+        order = torch.randperm(n, generator=draws, device="cpu")
+        yield from (order[at : at + batch_size] for at in range(0, n, batch_size))
+
+
+def _optimizer(
+    module: nn.Module, name: str, *, lr: float, momentum: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    if name == "sgd":
+        return torch.optim.SGD(module.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
+    kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
+    return kind(module.parameters(), lr=lr, weight_decay=weight_decay)

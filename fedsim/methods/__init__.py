@@ -1,0 +1,18 @@
+"""The methods by name, one file each; a new one is a file and a line here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fedsim.methods.fedasync import FedAsync
+from fedsim.methods.fedavg import FedAvg
+from fedsim.methods.fedbuff import FedBuff
+from fedsim.methods.fedprox import FedProx
+from fedsim.methods.message_pruning import MessagePruning
+
+METHODS: Mapping[str, type[Any]] = {
+    "fedavg": FedAvg,
+    "fedprox": FedProx,
+    "fedasync": FedAsync,
+    "fedbuff": FedBuff,
+    "message-pruning": MessagePruning,
+}

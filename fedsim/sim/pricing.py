@@ -1,0 +1,78 @@
+"""What work costs where: loads from the executor, rates from the profile."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fedsim.execute import Executor
+from fedsim.fleet import CostModel, Profile
+from fedsim.work import Load, Ref, Work, missing_at
+
+_REMEMBERED = 1 << 14
+
+
+class Cost(NamedTuple):
+    """Seconds, joules above idle and peak memory of one job on one profile."""
+
+    seconds: float
+    joules: float
+    memory_bytes: float
+
+
+class Errand(NamedTuple):
+    """A work order worked out for one device: what must be sent, computed and returned."""
+
+    down: tuple[Ref, ...]
+    jobs: tuple[tuple[Ref, Cost], ...]
+    up: tuple[Ref, ...]
+    keep: tuple[Ref, ...]
+
+    @property
+    def memory_bytes(self) -> float:
+        return max((cost.memory_bytes for _, cost in self.jobs), default=0.0)
+
+
+class Pricing:
+    """Prices jobs, remembering what equal loads cost on equal profiles."""
+
+    def __init__(self, executor: Executor, model: CostModel) -> None:
+        self.executor, self._model = executor, model
+        self._known: dict[tuple[str, int], tuple[Load, Cost]] = {}
+
+    def cost(self, profile: Profile, ref: Ref) -> Cost:
+        """Return what the job behind *ref* costs on *profile*."""
+        load = self.executor.load(ref)
+        key = profile.name, id(load)
+        if key not in self._known:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[key] = load, self._price(profile, load)
+        return self._known[key][1]
+
+    def errand(self, profile: Profile, work: Work, holds: Container[str]) -> Errand:
+        """Work out *work* for a device that holds *holds*; raises LocalityError."""
+        down = tuple(ref for ref in work.down if ref.key not in holds)
+        there = _Either(holds, frozenset(ref.key for ref in work.down))
+        jobs = missing_at("a device", there, work.up + work.keep)
+        return Errand(down, tuple((ref, self.cost(profile, ref)) for ref in jobs), work.up, work.keep)
+
+    def nbytes(self, refs: tuple[Ref, ...]) -> int:
+        """Return the encoded size of *refs* on the wire."""
+        return sum(self.executor.size(ref).nbytes for ref in refs)
+
+    def _price(self, profile: Profile, load: Load) -> Cost:
+        seconds, joules = self._model.seconds(profile, load), self._model.joules(profile, load)
+        return Cost(seconds.value, joules.value, self._model.memory(profile, load).value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Either:
+    """Two sets seen as one, without copying."""
+
+    first: Container[str]
+    second: Container[str]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.first or key in self.second

@@ -1,0 +1,148 @@
+"""When to ask devices and when to merge: a schedule is the body of the run's main process."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import simpy
+
+from fedsim.sim.clock import Alarm, Order, call_at
+
+if TYPE_CHECKING:
+    from fedsim.sim.simulation import Asked, Simulation
+    from fedsim.sim.task import Task
+
+Events = Generator[simpy.Event, None, None]
+_PATIENCE = 1000
+
+
+class Schedule(Protocol):
+    """``merges`` at most are to come; a device has ``deadline_s`` (None: open)."""
+
+    @property
+    def merges(self) -> int: ...
+    @property
+    def deadline_s(self) -> float | None: ...
+    @property
+    def patience(self) -> int:
+        """Tries to find somebody willing before the run is stalled."""
+        ...
+
+    def run(self, sim: Simulation) -> Events: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Rounds: ask a cohort, wait for all of it or the deadline, merge what came.
+
+    With ``over_select`` > 1 more are asked, the first *cohort* replies count, and the rest are
+    cut. A round that nobody finishes merges nothing and is over.
+    """
+
+    rounds: int
+    cohort: int
+    deadline_s: float | None = None
+    over_select: float = 1.0
+    patience: int = _PATIENCE
+
+    @property
+    def merges(self) -> int:
+        return self.rounds
+
+    def run(self, sim: Simulation) -> Events:
+        for number in range(self.rounds):
+            tasks = yield from self._ask(sim, number)
+            yield from self._wait(sim, tasks)
+            yield from self._close(sim, tasks)
+            finished = sim.take_finished()
+            used = sorted(finished[: self.cohort], key=lambda task: task.device.id)
+            sim.leave(finished[self.cohort :])
+            if used:
+                yield from sim.merge(used)
+            sim.rounds_done += 1
+
+    def _ask(self, sim: Simulation, number: int) -> Generator[simpy.Event, None, list[Task]]:
+        want = math.ceil(self.cohort * self.over_select)
+        tries = 0
+        while True:
+            asked = sim.ask(want, want, "round", number, tries)
+            if asked.tasks:
+                return asked.tasks
+            yield sim.wait_for_someone(asked, tries)
+            tries += 1
+
+    def _wait(self, sim: Simulation, tasks: list[Task]) -> Events:
+        """Wait for the first *cohort* replies, the end of all tasks or the deadline."""
+        closing = sim.env.event()
+        open_tasks, replies = len(tasks), 0
+
+        def ended(task: Task) -> None:
+            nonlocal open_tasks, replies
+            open_tasks -= 1
+            replies += task.reply is not None
+            if not closing.triggered and (open_tasks == 0 or replies == self.cohort):
+                closing.succeed()
+
+        for task in tasks:
+            task.process.callbacks.append(lambda _, task=task: ended(task))  # type: ignore[misc]
+        if self.deadline_s is None:
+            yield closing
+        else:
+            yield closing | Alarm(sim.env, sim.env.now + self.deadline_s, Order.DEADLINE)
+        yield Alarm(sim.env, sim.env.now, Order.DEADLINE)
+
+    def _close(self, sim: Simulation, tasks: list[Task]) -> Events:
+        running = [task for task in tasks if task.process.is_alive]
+        for task in running:
+            task.stop()
+        yield sim.env.all_of([task.process for task in running])
+
+
+@dataclass(frozen=True, slots=True)
+class Async:
+    """Keep *concurrency* devices at work; merge every *buffer* replies, in order of arrival.
+
+    Replies of one instant arrive together, and a merge comes before new work is handed out.
+    """
+
+    merges: int
+    concurrency: int
+    buffer: int = 1
+    deadline_s: float | None = None
+    patience: int = _PATIENCE
+
+    def run(self, sim: Simulation) -> Events:
+        waiting: list[Task] = []
+        asks = tries = 0
+        try:
+            while sim.rounds_done < self.merges:
+                waiting += sim.take_finished()
+                if len(waiting) >= self.buffer:
+                    batch, waiting = waiting[: self.buffer], waiting[self.buffer :]
+                    yield from sim.merge(batch)
+                    sim.rounds_done += 1
+                    continue
+                asked = self._refill(sim, asks)
+                asks, tries = asks + 1, 0 if sim.busy else tries + 1
+                yield self._news(sim, asked, tries)
+                yield Alarm(sim.env, sim.env.now, Order.DEADLINE)
+        finally:
+            sim.leave(waiting)
+
+    def _refill(self, sim: Simulation, asks: int) -> Asked:
+        asked = sim.ask(self.concurrency - len(sim.busy), self.concurrency, "async", asks)
+        if self.deadline_s is not None:
+            for task in asked.tasks:
+                call_at(sim.env, sim.env.now + self.deadline_s, Order.DEADLINE, then=task.stop)
+        return asked
+
+    def _news(self, sim: Simulation, asked: Asked, tries: int) -> simpy.Event:
+        """Return the event of a task's end or, while places are open, of somebody's return."""
+        if not sim.busy:
+            return sim.wait_for_someone(asked, tries)
+        if len(sim.busy) == self.concurrency or not asked.offline:
+            return sim.next_end()
+        return sim.next_end() | sim.wait_for_someone(asked, tries)

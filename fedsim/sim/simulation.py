@@ -1,0 +1,275 @@
+"""One run: a fleet, a method and a schedule in virtual time."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal, NamedTuple, Protocol
+
+import simpy
+
+from fedsim.errors import Stalled
+from fedsim.execute import Executor
+from fedsim.fleet import Availability, CostModel, Device, Fleet, Link, Profile
+from fedsim.method import Method, Quote
+from fedsim.seeds import seed_of
+from fedsim.sim.clock import Order, call_at
+from fedsim.sim.network import Network
+from fedsim.sim.place import Place
+from fedsim.sim.pricing import Pricing
+from fedsim.sim.schedules import Schedule
+from fedsim.sim.task import DONE, LATE, Task
+from fedsim.timeline import Recorder, Timeline
+from fedsim.work import Ref, Work, refs_in
+
+OnDropout = Literal["discard", "restart", "resume"]
+_CANDIDATES_PER_PLACE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What methods compared in one scenario have in common."""
+
+    fleet: Fleet
+    availability: Availability
+    on_dropout: OnDropout
+    server: Profile
+    server_link: Link
+    initial: Ref
+    public: Ref | None
+    shard: Callable[[Device], Ref]
+    cost: CostModel = field(default_factory=CostModel)
+    stop_s: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A new version of the state: its models, and the totals up to this instant."""
+
+    at_s: float
+    version: int
+    merged: int
+    models: Mapping[str, Ref]
+    totals: Mapping[str, float]
+
+
+class Observer(Protocol):
+    """Hears of every published version while the clock stands."""
+
+    def published(self, news: Published) -> None: ...
+
+
+class Asked(NamedTuple):
+    """Who went to work, and why others did not."""
+
+    tasks: list[Task]
+    refusals: Counter[str]
+    offline: list[Device]
+
+
+class Simulation:
+    """Runs *method* under *schedule*; also the Context that the method sees."""
+
+    def __init__(
+        self, world: World, *, method: Method, schedule: Schedule, executor: Executor, observer: Observer, seed: int
+    ) -> None:
+        self.env = simpy.Environment()
+        self.recorder = Recorder()
+        self.method, self.schedule, self.executor = method, schedule, executor
+        self.fleet, self.availability, self.on_dropout = world.fleet, world.availability, world.on_dropout
+        self.pricing = Pricing(executor, world.cost)
+        self.network = Network(self.env, world.server_link)
+        self.server = Place(self.env, world.server, pricing=self.pricing, recorder=self.recorder)
+        self.server.holds.update(ref.key for ref in (world.initial, world.public) if ref)
+        self.busy: dict[int, Task] = {}
+        self.version, self.rounds_done, self.complete = -1, 0, False
+        self._world, self._observer, self._seed = world, observer, seed
+        self._state: Any = None
+        self._kept: dict[int, set[str]] = {}
+        self._finished: list[Task] = []
+        self._bell = self.env.event()
+
+    # --- Context, as a method sees it ---------------------------------------------------------
+    @property
+    def initial(self) -> Ref:
+        return self._world.initial
+
+    @property
+    def public(self) -> Ref | None:
+        return self._world.public
+
+    @property
+    def now_s(self) -> float:
+        return float(self.env.now)
+
+    @property
+    def rounds(self) -> int:
+        return self.schedule.merges
+
+    @property
+    def deadline_s(self) -> float | None:
+        return self.schedule.deadline_s
+
+    def shard(self, device: Device) -> Ref:
+        return self._world.shard(device)
+
+    def seed(self, *labels: object) -> int:
+        return seed_of(self._seed, *labels)
+
+    def look(self, ref: Ref) -> Any:
+        return self.executor.get(ref)
+
+    def quote(self, device: Device, work: Work) -> Quote:
+        errand = self.pricing.errand(device.profile, work, self._holds(device))
+        down, up = self.pricing.nbytes(errand.down), self.pricing.nbytes(errand.up)
+        down_s = self.network.seconds(device.link, down, up=False) if errand.down else 0.0
+        up_s = self.network.seconds(device.link, up, up=True) if errand.up else 0.0
+        busy_s, busy_j = sum(c.seconds for _, c in errand.jobs), sum(c.joules for _, c in errand.jobs)
+        seconds, radio_w = down_s + busy_s + up_s, device.profile.radio_w
+        joules = busy_j + down_s * radio_w(device.link.technology, up=False)
+        joules += up_s * radio_w(device.link.technology, up=True) + seconds * device.profile.idle_w
+        memory = errand.memory_bytes
+        return Quote(seconds, joules, down, up, memory, memory <= device.profile.memory_bytes)
+
+    def first_quote(self, device: Device) -> Quote | None:
+        """Price a round of *device* from the first state, without starting the clock."""
+        work = self.method.plan(self, self.method.init(self), device)
+        return None if work is None else self.quote(device, work)
+
+    # --- What a schedule may do -----------------------------------------------------------------
+    def ask(self, want: int, places: int, *labels: object) -> Asked:
+        """Offer work to candidates drawn by *labels* until *want* of them are at work.
+
+        At most 20 x *places* candidates are asked, so that a short cohort goes ahead.
+        """
+        asked = Asked([], Counter(), [])
+        drawn = self.fleet.candidates(seed_of(self._seed, "select", *labels))
+        for count, number in enumerate(drawn):
+            if count == _CANDIDATES_PER_PLACE * places or len(asked.tasks) == want:
+                break
+            if number in self.busy:
+                asked.refusals["busy"] += 1
+            elif not self.availability.online((device := self.fleet.device(number)).key, self.env.now):
+                asked.refusals["offline"] += 1
+                asked.offline.append(device)
+            else:
+                self._offer(device, asked)
+        return asked
+
+    def wait_for_someone(self, asked: Asked, tries: int) -> simpy.Event:
+        """Return an event at the next change among those that were away; raises Stalled."""
+        change = self.availability.next_change
+        back_s = min((change(d.key, self.env.now) for d in asked.offline), default=math.inf)
+        if math.isinf(back_s) or tries >= self.schedule.patience:
+            reasons = ", ".join(f"{count} {why}" for why, count in sorted(asked.refusals.items())) or "nobody was there"
+            raise Stalled(
+                f"at {self.env.now:.6g} s, after {tries + 1} tries, no device of {len(self.fleet)} takes work: "
+                f"{reasons}. Loosen the deadline or availability, add devices, or choose a smaller model."
+            )
+        return self.env.timeout(max(back_s - self.env.now, 0.0))
+
+    def next_end(self) -> simpy.Event:
+        """Return the event that fires when the next task ends."""
+        return self._bell
+
+    def take_finished(self) -> list[Task]:
+        """Return the tasks that came back with a reply since last asked, in order of arrival."""
+        finished, self._finished = self._finished, []
+        return sorted(finished, key=lambda task: (task.ended_s, task.device.id))
+
+    def merge(self, tasks: Sequence[Task]) -> Generator[simpy.Event, None, None]:
+        """Merge the replies of *tasks* and publish the next version."""
+        replies = []
+        for task in tasks:
+            assert task.reply is not None
+            task.settle(DONE)
+            self._keep(task, [ref.key for ref in task.reply.keep])
+            replies.append(replace(task.reply, staleness=self.version - task.reply.version))
+        state = self.method.merge(self, self._state, replies)
+        yield from self._publish(state, len(replies))
+        current = {ref.key for ref in refs_in(state)}
+        self.server.holds.difference_update({ref.key for reply in replies for ref in reply.up} - current)
+
+    # --- Inside -----------------------------------------------------------------------------------
+    def run(self) -> Timeline:
+        """Run to the end of the schedule, or to the stop time, and return the timeline."""
+        main = self.env.process(self._main())
+        if self._world.stop_s < math.inf:
+            call_at(self.env, self._world.stop_s, Order.DEADLINE, then=partial(_interrupt, main))
+        self.env.run(until=main)
+        self.server.close()
+        return self.recorder.close()
+
+    def ended(self, task: Task, outcome: str) -> None:
+        """Hear from *task* that its device is free again."""
+        del self.busy[task.device.id]
+        if task.received and self.public in task.errand.down:
+            self._kept.setdefault(task.device.id, set()).add(self.public.key)
+        if task.reply is None:
+            task.settle(outcome)
+        else:
+            self._finished.append(task)
+        bell, self._bell = self._bell, self.env.event()
+        bell.succeed()
+
+    def _main(self) -> Generator[simpy.Event, None, None]:
+        try:
+            yield from self._publish(self.method.init(self), 0)
+            yield from self.schedule.run(self)
+            self.complete = True
+        except simpy.Interrupt:
+            pass
+        running = list(self.busy.values())
+        for task in running:
+            task.stop()
+        yield self.env.all_of([task.process for task in running])
+        self.leave(self.take_finished())
+
+    def leave(self, tasks: Iterable[Task]) -> None:
+        """Settle tasks whose replies no merge will use."""
+        for task in tasks:
+            task.settle(LATE)
+
+    def _publish(self, state: Any, merged: int) -> Generator[simpy.Event, None, None]:
+        ready = self.server.ensure(tuple(refs_in(state)), self.version + 1)
+        if ready is not None:
+            yield ready
+        self.version += 1
+        models, totals = self.method.models(state), self.recorder.totals.as_dict()
+        self._observer.published(Published(self.now_s, self.version, merged, models, totals))
+        self._state = self.executor.seal(state)
+
+    def _offer(self, device: Device, asked: Asked) -> None:
+        """Ask the method for work for *device*, and start it if it fits."""
+        work = self.method.plan(self, self._state, device)
+        if work is None:
+            self._refuse(device, "declined", asked)
+            return
+        errand = self.pricing.errand(device.profile, work, self._holds(device))
+        if errand.memory_bytes > device.profile.memory_bytes:
+            self._refuse(device, "oom", asked)
+            return
+        task = self.busy[device.id] = Task(self, device, errand)
+        asked.tasks.append(task)
+
+    def _refuse(self, device: Device, why: str, asked: Asked) -> None:
+        asked.refusals[why] += 1
+        self.recorder.mark(device.id, self.now_s, why, version=self.version)
+
+    def _holds(self, device: Device) -> set[str]:
+        return {self.shard(device).key, *self._kept.get(device.id, ())}
+
+    def _keep(self, task: Task, keys: list[str]) -> None:
+        """Let a device forget what its merged task did not keep; the public set stays."""
+        public = {self.public.key} if self.public else set()
+        kept = (self._kept.pop(task.device.id, set()) & public) | set(keys)
+        if kept:
+            self._kept[task.device.id] = kept
+
+
+def _interrupt(process: simpy.Process) -> None:
+    if process.is_alive:
+        process.interrupt("stop")

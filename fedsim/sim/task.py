@@ -1,0 +1,214 @@
+"""One piece of work on one device, from being asked to being released."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import simpy
+
+from fedsim.fleet import Device, Link
+from fedsim.sim.clock import Order, call_at
+from fedsim.sim.network import Network
+from fedsim.sim.pricing import Cost, Errand
+from fedsim.timeline.recorder import BUSY, Span
+from fedsim.work import Ref, Reply
+
+if TYPE_CHECKING:
+    from fedsim.sim.simulation import Simulation
+
+LATE, CUT, DONE = "late", "cut", "done"
+_DROPOUT = "dropout"
+
+
+class Task:
+    """Carries out an errand on a device, through dropouts as the scenario says.
+
+    Outcomes: done, used by a merge; late, cut by a deadline or left over; cut, stopped by a
+    dropout. ``reply`` is there once everything has been sent back.
+    """
+
+    def __init__(self, sim: Simulation, device: Device, errand: Errand) -> None:
+        self.device, self.errand, self.version = device, errand, sim.version
+        self.reply: Reply | None = None
+        self.ended_s = math.inf
+        self.received = False
+        self._sim, self._env = sim, sim.env
+        self._spans: list[tuple[Span, bool]] = []
+        self._off_s = math.inf
+        self.process = sim.env.process(self._run())
+
+    def stop(self, cause: str = LATE) -> None:
+        """Cut whatever the device is doing, unless it has just finished."""
+        if self.process.is_alive:
+            self.process.interrupt(cause)
+
+    def settle(self, outcome: str) -> None:
+        """Write down the spans, now that their use is known."""
+        for span, repeated in self._spans:
+            self._sim.recorder.span(span, CUT if repeated else outcome)
+        self._spans.clear()
+
+    def _run(self) -> Generator[simpy.Event, None, None]:
+        asked_s, outcome = self._env.now, DONE
+        self._watch(asked_s)
+        try:
+            for step in self._steps():
+                yield from self._carry_out(step)
+            self.reply = Reply(
+                self.device.id, self.errand.up, self.errand.keep, self.version, samples=self.device.samples
+            )
+        except _Stopped as stopped:
+            outcome = stopped.outcome
+        self.ended_s = self._env.now
+        self._note("idle", asked_s, Part(0, self.device.profile.idle_w * (self.ended_s - asked_s)))
+        self._sim.ended(self, outcome)
+
+    def _steps(self) -> Iterator[Step]:
+        """Yield what is to be done in turn; sizes are asked for only when they are sent."""
+        sim, errand = self._sim, self.errand
+        ready = sim.server.ensure(errand.down, self.version)
+        if ready is not None:
+            yield Wait(ready)
+        if errand.down:
+            yield Transfer("download", sim.network, self.device, nbytes=sim.pricing.nbytes(errand.down))
+        self.received = True
+        for ref, cost in errand.jobs:
+            yield Compute(ref, cost)
+            sim.pricing.executor.hint(ref)
+        if errand.up:
+            yield Transfer("upload", sim.network, self.device, nbytes=sim.pricing.nbytes(errand.up))
+            sim.server.holds.update(ref.key for ref in errand.up)
+
+    def _carry_out(self, step: Step) -> Generator[simpy.Event, None, None]:
+        policy = self._sim.on_dropout
+        while True:
+            start_s = self._env.now
+            part = yield from step.go(self._env)
+            again = part.cut_by == _DROPOUT and policy == "restart"
+            self._note(step.kind, start_s, part, step=step, repeated=again)
+            if part.cut_by is None:
+                return
+            if part.cut_by != _DROPOUT or policy == "discard":
+                raise _Stopped(CUT if part.cut_by == _DROPOUT else part.cut_by)
+            yield from self._await_return()
+            if again:
+                step.reset()
+
+    def _await_return(self) -> Generator[simpy.Event, None, None]:
+        """Wait, as long as it takes, for the device to come back; one that never does is lost."""
+        start_s = self._env.now
+        back_s = self._sim.availability.next_change(self.device.key, max(self._off_s, start_s))
+        if math.isinf(back_s):
+            raise _Stopped(CUT)
+        try:
+            yield self._env.timeout(back_s - start_s)
+        except simpy.Interrupt as cut:
+            raise _Stopped(str(cut.cause)) from None
+        finally:
+            self._note("wait", start_s, Part())
+        self._watch(back_s)
+
+    def _watch(self, online_from_s: float) -> None:
+        """Set the alarm for the next dropout."""
+        off_s = self._off_s = self._sim.availability.next_change(self.device.key, online_from_s)
+        if off_s < math.inf:
+            call_at(self._env, off_s, Order.DROPOUT, then=lambda: self.stop(_DROPOUT))
+
+    def _note(self, kind: str, start_s: float, part: Part, *, step: Step | None = None, repeated: bool = False) -> None:
+        end_s, link, job = self._env.now, step.link if step else "", step.job if step else ""
+        if end_s > start_s or kind in BUSY:
+            place, number = f"device-{self.device.id}", self.device.id
+            span = Span(place, number, kind, link, job, start_s, end_s, part.nbytes, part.joules, self.version)
+            self._sim.recorder.count(span)
+            self._spans.append((span, repeated))
+
+
+class _Stopped(Exception):
+    """The task is over before its time."""
+
+    def __init__(self, outcome: str) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+class Part(NamedTuple):
+    """How far a step got in one go: bytes, joules above idle, and the cause if it was cut."""
+
+    nbytes: int = 0
+    joules: float = 0.0
+    cut_by: str | None = None
+
+
+class Step(ABC):
+    """Something that takes time on a device and can be cut at any instant."""
+
+    kind = link = job = ""
+
+    @abstractmethod
+    def go(self, env: simpy.Environment) -> Generator[simpy.Event, None, Part]:
+        """Go on from where the step stood."""
+
+    def reset(self) -> None:  # noqa: B027 - a step that cannot be half done has nothing to forget
+        """Forget what was done of it."""
+
+
+class Wait(Step):
+    """Wait until the server has what the device is to receive."""
+
+    kind = "wait"
+
+    def __init__(self, ready: simpy.Event) -> None:
+        self._ready = ready
+
+    def go(self, env: simpy.Environment) -> Generator[simpy.Event, None, Part]:
+        if not self._ready.processed:
+            try:
+                yield self._ready
+            except simpy.Interrupt as cut:
+                return Part(cut_by=str(cut.cause))
+        return Part()
+
+
+class Transfer(Step):
+    """Send bytes up or down the device's link."""
+
+    def __init__(self, kind: str, network: Network, device: Device, *, nbytes: int) -> None:
+        self.kind = kind
+        self._network, self._nbytes, self._left = network, nbytes, nbytes
+        self._link: Link = device.link
+        self._watts = device.profile.radio_w(device.link.technology, up=kind == "upload")
+        self.link = device.link.name
+
+    def go(self, env: simpy.Environment) -> Generator[simpy.Event, None, Part]:
+        start_s = env.now
+        sent = yield from self._network.transfer(self._link, self._left, up=self.kind == "upload")
+        self._left -= sent.nbytes
+        return Part(sent.nbytes, self._watts * (env.now - start_s), sent.cut_by)
+
+    def reset(self) -> None:
+        self._left = self._nbytes
+
+
+class Compute(Step):
+    """Run one job on the device's processor."""
+
+    kind = "compute"
+
+    def __init__(self, ref: Ref, cost: Cost) -> None:
+        self.job, self._cost, self._left_s = ref.label, cost, cost.seconds
+        self._watts = cost.joules / cost.seconds if cost.seconds else 0.0
+
+    def go(self, env: simpy.Environment) -> Generator[simpy.Event, None, Part]:
+        start_s, cause = env.now, None
+        try:
+            yield env.timeout(self._left_s)
+        except simpy.Interrupt as cut:
+            cause = str(cut.cause)
+        self._left_s = max(0.0, self._left_s - (env.now - start_s)) if cause else 0.0
+        return Part(0, self._watts * (env.now - start_s), cause)
+
+    def reset(self) -> None:
+        self._left_s = self._cost.seconds

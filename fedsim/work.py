@@ -1,0 +1,277 @@
+"""The vocabulary every layer shares: values named by recipe, and work placed on devices.
+
+A :class:`Ref` names a value by the recipe that makes it, so a method can speak of "the model
+after device 3 trained it" before, or without, anyone training it. Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
+
+from fedsim.errors import LocalityError
+from fedsim.provenance import code_digest
+
+T = TypeVar("T")
+
+
+class OpClass(StrEnum):
+    """The operator classes that run at rates of their own on real processors."""
+
+    CONV = "conv"
+    DEPTHWISE = "depthwise"
+    POINTWISE = "pointwise"
+    MATMUL = "matmul"
+    ATTENTION = "attention"
+    MEMORY = "memory"
+    OPTIMIZER = "optimizer"
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """The work of one operator class: arithmetic, memory traffic and kernel calls."""
+
+    flops: float = 0.0
+    bytes: float = 0.0
+    calls: float = 0.0
+
+    def __add__(self, other: Op) -> Op:
+        return Op(self.flops + other.flops, self.bytes + other.bytes, self.calls + other.calls)
+
+    def __mul__(self, times: float) -> Op:
+        return Op(self.flops * times, self.bytes * times, self.calls * times)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a job asks of a processor, whatever framework runs it.
+
+    ``memory_bytes`` is the peak resident while it runs; ``density`` the share of non-zero
+    weights, which buys time only where a profile has measured a sparse rate.
+
+    >>> (Load({OpClass.CONV: Op(flops=2e9)}) + Load({OpClass.CONV: Op(flops=1e9)})).flops
+    3000000000.0
+    """
+
+    ops: Mapping[OpClass, Op] = field(default_factory=dict)
+    memory_bytes: float = 0.0
+    density: float = 1.0
+
+    def __add__(self, other: Load) -> Load:
+        if not other.ops:
+            return replace(self, memory_bytes=max(self.memory_bytes, other.memory_bytes))
+        ops = dict(self.ops)
+        for kind, op in other.ops.items():
+            ops[kind] = ops[kind] + op if kind in ops else op
+        peak = max(self.memory_bytes, other.memory_bytes)
+        return Load(ops, peak, min(self.density, other.density))
+
+    def __mul__(self, times: float) -> Load:
+        ops = {kind: op * times for kind, op in self.ops.items()}
+        return Load(ops, self.memory_bytes, self.density)
+
+    @property
+    def flops(self) -> float:
+        return sum(op.flops for op in self.ops.values())
+
+
+class Sized(Protocol):
+    """What is known of a value without having it; each kind of value has its own."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+@dataclass(frozen=True, eq=False)
+class JobKind:
+    """A pure function with three faces: its value, its size and its cost."""
+
+    name: str
+    value: Callable[..., Any] = field(repr=False)
+    size: Callable[..., Any] | None = field(repr=False)
+    load: Callable[..., Load] = field(repr=False)
+
+    def __call__(self, *inputs: Any, **params: Any) -> Ref:
+        """Return the recipe; run nothing."""
+        if params.keys() - self._names:
+            inspect.signature(self.value).bind(*inputs, **params)  # the interpreter's own message
+        bound = {**self._defaults, **params}
+        given = tuple(sorted(bound.items()))
+        return Ref(_digest(self.identity, inputs, given), self, inputs, given)
+
+    @property
+    def label(self) -> str:
+        """The short name shown in timelines."""
+        return self.name.rpartition(".")[2]
+
+    @cached_property
+    def identity(self) -> str:
+        """The name with the digest of the code behind it: other code, other value."""
+        return f"{self.name}@{code_digest(self.value.__module__)}"
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        found = inspect.signature(self.value).parameters.values()
+        return frozenset(p.name for p in found if p.kind is p.KEYWORD_ONLY)
+
+    @cached_property
+    def _defaults(self) -> dict[str, Any]:
+        found = inspect.signature(self.value).parameters
+        return {n: found[n].default for n in self._names if found[n].default is not inspect.Parameter.empty}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _kind_named, (self.name,)
+
+
+def job(*, size: Callable[..., Any] | None, load: Callable[..., Load]) -> Callable[[Callable[..., Any]], JobKind]:
+    """Make a function a job: called on Refs it runs nothing and returns a Ref.
+
+    Positional arguments are its inputs, keyword-only ones its parameters. *size* and *load* take
+    the sizes of the inputs; a *size* of None, or one that returns None, is known only by computing.
+    """
+    return lambda fn: JobKind(f"{fn.__module__}.{fn.__name__}", fn, size, load)
+
+
+def _kind_named(name: str) -> JobKind:
+    module, _, attribute = name.rpartition(".")
+    found = getattr(importlib.import_module(module), attribute)
+    assert isinstance(found, JobKind), name
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ref:
+    """A value known by its recipe: equal keys mean equal values. ``kind`` None: a source."""
+
+    key: str
+    kind: JobKind | None = None
+    inputs: tuple[Any, ...] = ()
+    params: tuple[tuple[str, Any], ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ref) and other.key == self.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        return f"<{self.label} {self.key[:8]}>"
+
+    @property
+    def label(self) -> str:
+        return self.kind.label if self.kind else "source"
+
+    def parents(self) -> Iterator[Ref]:
+        yield from refs_in(self.inputs)
+        yield from refs_in(self.params)
+
+
+def source(rule: str, **params: Any) -> Ref:
+    """Name a value that exists from the start by the rule or content digest that fixes it."""
+    given = tuple(sorted(params.items()))
+    return Ref(_digest(rule, (), given), None, (rule,), given)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a device receives, sends back and keeps; what lies between, it must compute."""
+
+    down: tuple[Ref, ...]
+    up: tuple[Ref, ...]
+    keep: tuple[Ref, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A device's answer: the version its work was planned from, and how stale that is now."""
+
+    device: int
+    up: tuple[Ref, ...]
+    keep: tuple[Ref, ...]
+    version: int
+    staleness: int = 0
+    samples: int = 0
+
+
+class Local(dict[int, Ref]):
+    """Values that live on devices, by device id: named in the state, held there."""
+
+    def replace(self, new: Mapping[int, Ref]) -> Local:
+        return Local({**self, **new})
+
+
+def refs_in(tree: Any) -> Iterator[Ref]:
+    """Yield every Ref inside nested dataclasses, tuples, lists and mappings, save in Local."""
+    if isinstance(tree, Ref):
+        yield tree
+    elif isinstance(tree, (tuple, list)):
+        for item in tree:
+            if not isinstance(item, (str, int, float)):
+                yield from refs_in(item)
+    elif isinstance(tree, Mapping):
+        if not isinstance(tree, Local):
+            yield from refs_in(tuple(tree.values()))
+    elif is_dataclass(tree) and not isinstance(tree, type):
+        yield from refs_in(tuple(getattr(tree, f.name) for f in fields(tree)))
+
+
+def map_refs(tree: T, change: Callable[[Ref], Any]) -> T:
+    """Return *tree* with every Ref inside replaced by ``change(ref)``; Local maps too."""
+    if isinstance(tree, Ref):
+        return change(tree)  # type: ignore[no-any-return]
+    if isinstance(tree, (tuple, list)):
+        return type(tree)([map_refs(item, change) for item in tree])
+    if isinstance(tree, Mapping):
+        mapped = {k: map_refs(v, change) for k, v in tree.items()}
+        return Local(mapped) if isinstance(tree, Local) else mapped  # type: ignore[return-value]
+    if is_dataclass(tree) and not isinstance(tree, type):
+        return replace(tree, **{f.name: map_refs(getattr(tree, f.name), change) for f in fields(tree)})
+    return tree
+
+
+def missing_at(place: str, holds: Container[str], wanted: tuple[Ref, ...]) -> list[Ref]:
+    """Return the jobs *place* must run to have *wanted*, inputs first.
+
+    Raises LocalityError when one of them needs a source that the place does not hold.
+    """
+    order: dict[str, Ref] = {}
+    stack = [(ref, ref, False) for ref in reversed(wanted)]
+    while stack:
+        ref, wanted_by, ready = stack.pop()
+        if ready:
+            order[ref.key] = ref
+        elif ref.key not in holds and ref.key not in order:
+            if ref.kind is None:
+                raise LocalityError(
+                    f"{place} needs {ref!r} to compute {wanted_by!r}, but does not hold it and cannot "
+                    f"compute it. Send it down, or compute it where it lives."
+                )
+            stack.append((ref, ref, True))
+            stack.extend((parent, ref, False) for parent in reversed(list(ref.parents())))
+    return list(order.values())
+
+
+def _digest(identity: str, inputs: Any, params: Any) -> str:
+    text = "\x1f".join((identity, _plain(inputs), _plain(params)))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(x: Any) -> str:
+    """Spell a parameter so that equal spellings mean equal values; refuse what has no such spelling."""
+    kind = type(x)
+    if kind is Ref:
+        return f"<{x.key}>"
+    if kind is str or kind is int or kind is float or kind is bool or x is None:
+        return repr(x)
+    if kind is tuple:
+        return f"({','.join([_plain(i) for i in x])})"
+    raise TypeError(
+        f"a job's parameter is {x!r} of type {kind.__name__}; allowed are Refs, int, float, str, bool, None "
+        f"and tuples of them: convert it, or make it a source or the output of a job"
+    )
