@@ -197,7 +197,7 @@ def _once(experiment: Experiment, key: RunKey, *, path: Path, how: How) -> dict[
     known = None if fresh else store.read_manifest(path, key)
     if known and known["made_by"] == made_by:
         jobs = known["summary"]["jobs_run"] + known["summary"]["jobs_cached"]
-        return {**known["summary"], "jobs_run": 0, "jobs_cached": jobs, "wall_s": 0.0, "peak_rss_bytes": _peak()}
+        return {**known["summary"], "jobs_run": 0, "jobs_cached": jobs, "wall_s": 0.0, "peak_rss_bytes": _peak(children=False)}
     began = time.perf_counter()
     problem = experiment.problems[key.seed]
     executor = build(choice, sources=problem, measure=measure, root=cache_folder(how.where), fresh=fresh)
@@ -228,7 +228,7 @@ def _once(experiment: Experiment, key: RunKey, *, path: Path, how: How) -> dict[
         "rounds": sim.rounds_done,
         **counts,
         "wall_s": time.perf_counter() - began,
-        "peak_rss_bytes": _peak(),
+        "peak_rss_bytes": _peak(children=choice.executor == "pool"),
         "executor": choice.executor,
         "to_target": evaluation.to_target(experiment.scenario.run.target),
     }
@@ -287,6 +287,7 @@ def _from_environment(name: str) -> Path | None:
     return Path(value).expanduser() if value else None
 
 
-def _peak() -> int:
-    """Return the largest resident memory of this process and of its largest child, in bytes."""
-    return 1024 * sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+def _peak(*, children: bool) -> int:
+    """Return the largest resident memory of this process, and of its largest child, in bytes."""
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN) if children else (resource.RUSAGE_SELF,)
+    return 1024 * sum(resource.getrusage(one).ru_maxrss for one in who)

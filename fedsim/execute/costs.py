@@ -34,8 +34,9 @@ class Costs:
 
     def size(self, ref: Ref) -> Sized:
         """Return the declared or measured size of *ref*."""
-        for job in missing([ref], self._known, self.parents):
-            self._sizes[job.key] = self._work_out(self.recipe(job))
+        if not self._known(ref):
+            for job in missing([ref], self._known, self.parents):
+                self._sizes[job.key] = self._work_out(self.recipe(job))
         return self._published[ref.key] if ref.key in self._published else self._sizes[ref.key]
 
     def load(self, ref: Ref) -> Load:
@@ -61,7 +62,7 @@ class Costs:
         return list(self._sealed)
 
     def parents(self, ref: Ref) -> list[Ref]:
-        return list(self.recipe(ref).parents())
+        return self.recipe(ref).parents()
 
     def _seal(self, ref: Ref) -> Ref:
         if ref.kind is None:

@@ -28,6 +28,12 @@ def vector(n: int, *, reads: int = 1, flops: int = 1) -> Load:
 
 
 @cache
+def proximal(n: int, steps: int) -> Load:
+    """Return the Load of adding mu * (w - w0) to the gradient of *n* parameters, *steps* times."""
+    return (vector(n, reads=2) + vector(n, reads=2, flops=2)) * steps
+
+
+@cache
 def predicting(spec: tuple[Any, ...], data: DataSize, *, batch_size: int = 64) -> Load:
     """Return the Load of one forward pass over *data*."""
     step = _forward(spec)

@@ -16,10 +16,19 @@ from fedsim.work import Load, job
 
 
 def _training_load(
-    model: ModelSize, data: DataSize, *, epochs: int, batch_size: int, optimizer: str, momentum: float, **_: object
+    model: ModelSize,
+    data: DataSize,
+    *,
+    epochs: int,
+    batch_size: int,
+    optimizer: str,
+    momentum: float,
+    mu: float,
+    **_: object,
 ) -> Load:
     kind = "sgd+momentum" if optimizer == "sgd" and momentum else optimizer
-    return loads.training(model.spec, data, epochs=epochs, batch_size=batch_size, optimizer=kind)
+    load = loads.training(model.spec, data, epochs=epochs, batch_size=batch_size, optimizer=kind)
+    return load + loads.proximal(model.entries, epochs * -(-data.n // batch_size)) if mu else load
 
 
 def _same_model(model: ModelSize, *_: object, **__: object) -> ModelSize:
