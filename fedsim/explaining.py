@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from rich.markup import escape
@@ -16,6 +17,8 @@ _WIDEST = 12
 
 def recipe_tree(root: Path, prefix: str, depth: int) -> Tree:
     """Return the recipe of the one value in the cache whose key starts with *prefix*; raises InputError."""
+    if not re.fullmatch(r"[0-9a-f]+", prefix):
+        raise InputError(f"{prefix!r} is no start of a key: take hexadecimal digits from the column key of the metrics")
     folders = sorted(path.parent.name for path in root.glob("*/index.sqlite"))
     caches = [Cache(root, env=name, budget_bytes=0) for name in folders]
     found = {recipe[0]: (recipe, cache) for cache in caches for recipe in cache.recipes(prefix)}

@@ -8,8 +8,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fedsim.results import RunKey
-from fedsim.units import show_time
+from fedsim.results import RunKey, short_time
 
 
 class Bars:
@@ -34,10 +33,10 @@ class Bars:
 
     def started(self, run: RunKey, versions: int) -> None:
         label = f"{run.method}, seed {run.seed}"
-        self._bars[run] = self._progress.add_task(label, total=versions, at=show_time(0.0))
+        self._bars[run] = self._progress.add_task(label, total=versions, at=short_time(0.0))
 
     def moved(self, run: RunKey, version: int, at_s: float) -> None:
-        self._progress.update(self._bars[run], completed=version, at=show_time(at_s))
+        self._progress.update(self._bars[run], completed=version, at=short_time(at_s))
 
     def finished(self, run: RunKey) -> None:
         task = self._bars[run]

@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import tomli_w
 
 from fedsim.errors import InputError, RunError
 from fedsim.timeline import Timeline, read_table, write_table
-from fedsim.units import show_bytes, show_energy, show_time
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +37,7 @@ METRICS = pa.schema(
         ("wasted_s", pa.float64()),
         ("wasted_bytes", pa.int64()),
         ("wasted_j", pa.float64()),
+        ("server_energy_j", pa.float64()),
         ("key", pa.string()),
     ]
 )
@@ -60,14 +59,14 @@ class Results:
         self._summary = summary
 
     @classmethod
-    def find(cls, path: str | Path, **where: Any) -> Results:
-        """Open a results folder; *where* narrows its runs, such as method="fedavg" or seed=0."""
+    def find(cls, path: str | Path, *, method: str | None = None, seed: int | None = None) -> Results:
+        """Open a results folder, or those of its runs with this method and this seed; raises InputError."""
         root = Path(path)
         manifests = sorted(root.glob("runs/*/seed-*/manifest.json"))
-        if not manifests:
-            raise InputError(f"{str(path)!r} holds no finished run: give a folder such as results/quickstart-…")
         runs = [RunKey(m.parent.parent.name, int(m.parent.name.removeprefix("seed-"))) for m in manifests]
-        fitting = [run for run in runs if all(getattr(run, key) == value for key, value in where.items())]
+        fitting = [run for run in runs if method in (None, run.method) and seed in (None, run.seed)]
+        if not fitting:
+            raise InputError(_not_found(root, runs))
         return cls(root, sorted(fitting, key=lambda run: (run.method, run.seed)))
 
     @property
@@ -87,9 +86,12 @@ class Results:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What ``fedsim run --json`` prints."""
+        """What ``fedsim run --json`` prints; of a folder opened later, with the runs that were asked for."""
         if self._summary is None:
-            self._summary = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+            whole = _read_json(self.path / "summary.json") or {"runs": []}
+            said = {(one["method"], one["seed"]): one for one in whole["runs"]}
+            runs = [said.get((run.method, run.seed)) or self.manifest(run)["summary"] for run in self.runs]
+            self._summary = {**whole, "runs": runs}
         return dict(self._summary)
 
     def manifest(self, run: RunKey) -> dict[str, Any]:
@@ -113,19 +115,15 @@ class Results:
         return frame
 
 
-def create(root: Path, name: str) -> Path:
-    """Make the folder of a scenario's results; raises InputError if it cannot be written."""
-    path = root / name
-    try:
-        (path / "runs").mkdir(parents=True, exist_ok=True)
-        probe = path / f".{os.getpid()}.tmp"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
+def check_folder(option: str, path: Path) -> None:
+    """Raise InputError if *path* is no folder that can be written, nor could become one; write nothing."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists() or folder.is_symlink())
+    if not there.is_dir():
+        raise InputError(f"{option} {str(path)!r}: cannot be written, for {str(there)!r} is no folder; choose another")
+    if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(
-            f"--out {str(root)!r}: the results folder cannot be written ({error.strerror}); choose another"
-        ) from None
-    return path
+            f"{option} {str(path)!r}: cannot be written, {str(there)!r} is write-protected; choose another"
+        )
 
 
 def run_folder(path: Path, run: RunKey) -> Path:
@@ -135,11 +133,7 @@ def run_folder(path: Path, run: RunKey) -> Path:
 
 def read_manifest(path: Path, run: RunKey) -> dict[str, Any] | None:
     """Return the manifest of a finished run, or None."""
-    try:
-        found: dict[str, Any] = json.loads((run_folder(path, run) / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found
+    return _read_json(run_folder(path, run) / "manifest.json")
 
 
 def write_run(path: Path, run: RunKey, tables: Mapping[str, pa.Table], *, manifest: Mapping[str, Any]) -> None:
@@ -156,11 +150,12 @@ def write_run(path: Path, run: RunKey, tables: Mapping[str, pa.Table], *, manife
     _guarded(write, folder)
 
 
-def write_scenario(results: Results, scenario: Mapping[str, Any]) -> None:
+def write_scenario(results: Results, scenario: str) -> None:
     """Write the scenario as it was run, the summary and the table of devices."""
 
     def write() -> None:
-        write_text(results.path / "scenario.toml", tomli_w.dumps(dict(scenario)))
+        results.path.mkdir(parents=True, exist_ok=True)
+        write_text(results.path / "scenario.toml", scenario)
         devices = [read_table(run_folder(results.path, run) / "devices.parquet") for run in results.runs]
         if devices:
             write_table(pa.concat_tables(devices, promote_options="permissive"), results.path / "devices.parquet")
@@ -190,7 +185,7 @@ def with_run(table: pa.Table, name: str, run: RunKey) -> pa.Table:
 
 
 def usage(timeline: Timeline) -> pa.Table:
-    """Return per device that was asked: seconds and joules busy, bytes, and how its tasks ended.
+    """Return per device that was asked: seconds and joules busy, bytes, how its tasks ended, and all its joules.
 
     ``asked`` counts tasks, each of which has one span of kind idle that carries its outcome.
     """
@@ -203,12 +198,12 @@ def usage(timeline: Timeline) -> pa.Table:
     index = pd.Index(sorted(rows.device.unique()), name="device")
     by = {
         "busy_s": (busy.end_s - busy.start_s).groupby(busy.device).sum(),
-        "energy_j": rows.energy_j.groupby(rows.device).sum(),
-        "up_bytes": _sum(rows[rows.kind == "upload"]),
-        "down_bytes": _sum(rows[rows.kind == "download"]),
+        "busy_j": busy.groupby("device").energy_j.sum(),
+        **{f"{way}_bytes": rows[rows.kind == f"{way}load"].groupby("device").bytes.sum() for way in ("up", "down")},
         "asked": tasks.groupby("device").size(),
-        **{name: tasks[tasks.outcome == name].groupby("device").size() for name in ("done", "late", "cut", "lost")},
-        "declined": marks.groupby("device").size(),
+        **{name: _times(tasks, name) for name in ("done", "late", "cut", "lost")},
+        **{name: _times(marks, name) for name in ("declined", "oom", "battery")},
+        "energy_j": rows.groupby("device").energy_j.sum(),
     }
     table = pd.DataFrame({name: column.reindex(index, fill_value=0) for name, column in by.items()}, index=index)
     return pa.Table.from_pandas(table.reset_index(), preserve_index=False)
@@ -216,28 +211,88 @@ def usage(timeline: Timeline) -> pa.Table:
 
 def markdown(summary: Mapping[str, Any]) -> str:
     """Write a summary as a Markdown table."""
-    head = "| method | seed | accuracy | virtual time | up | down | energy | wasted | rounds |"
-    lines = [f"# {summary['name']}", "", head, "| --- |" + " ---: |" * 8]
+    lines = [f"# {summary['name']}", "", f"| {' | '.join(HEADERS)} |", "| --- |" + " ---: |" * (len(HEADERS) - 1)]
     lines += [f"| {' | '.join(cells(run))} |" for run in summary["runs"]]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", CAPTION, ""])
+
+
+HEADERS = ("method", "seed", "acc", "time", "up", "down", "energy", "wasted", "rounds", "jobs")
+CAPTION = "time: virtual; energy: of the devices, while asked; wasted: the share of it that no merge used"
 
 
 def cells(run: Mapping[str, Any]) -> list[str]:
-    """Return what a table says of a run: method, seed, accuracy, time, up, down, energy, wasted, rounds."""
-    accuracy = "-" if run["accuracy"] is None else f"{run['accuracy']:.2%}"
+    """Return what a table says of a run under HEADERS."""
+    accuracy = "-" if run["accuracy"] is None else f"{run['accuracy']:.1%}"
     wasted = f"{run['wasted_j'] / run['energy_j']:.1%}" if run["energy_j"] else "-"
     return [
-        run["method"], str(run["seed"]), accuracy, show_time(run["virtual_s"]), show_bytes(run["up_bytes"]),
-        show_bytes(run["down_bytes"]), show_energy(run["energy_j"]), wasted, str(run["rounds"]),
+        run["method"], str(run["seed"]), accuracy, short_time(run["virtual_s"]), short_bytes(run["up_bytes"]),
+        short_bytes(run["down_bytes"]), short_energy(run["energy_j"]), wasted, str(run["rounds"]),
+        str(run["jobs_run"]),
     ]  # fmt: skip
 
 
-def _sum(rows: pd.DataFrame) -> pd.Series[Any]:
-    return rows.bytes.groupby(rows.device).sum()
+def short_time(seconds: float) -> str:
+    """Write a time in three digits.
+
+    >>> short_time(5120.3), short_time(0.25), short_time(0.0)
+    ('1.42 h', '250 ms', '0 s')
+    """
+    return _short(seconds, {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}, "s")
+
+
+def short_bytes(nbytes: float) -> str:
+    """Write a size in three digits and binary units.
+
+    >>> short_bytes(3.456 * 2**20), short_bytes(100)
+    ('3.46 MiB', '100 B')
+    """
+    return _short(nbytes, {"TiB": 2.0**40, "GiB": 2.0**30, "MiB": 2.0**20, "KiB": 2.0**10, "B": 1.0}, "B")
+
+
+def short_energy(joules: float) -> str:
+    """Write an energy in three digits.
+
+    >>> short_energy(12345.0), short_energy(12.0)
+    ('12.3 kJ', '12 J')
+    """
+    return _short(joules, {"GJ": 1e9, "MJ": 1e6, "kJ": 1e3, "J": 1.0, "mJ": 1e-3}, "J")
+
+
+def _short(value: float, units: Mapping[str, float], base: str) -> str:
+    unit = next((name for name, factor in units.items() if value >= 0.9995 * factor), base)
+    number = value / units[unit]
+    return f"{number:.3g} {unit}" if number < 999.5 else f"{number:.0f} {unit}"
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def _times(rows: pd.DataFrame, outcome: str) -> pd.Series[Any]:
+    return rows[rows.outcome == outcome].groupby("device").size()
+
+
+def _not_found(root: Path, runs: Sequence[RunKey]) -> str:
+    if runs:
+        held = ", ".join(f"{run.method} with seed {run.seed}" for run in runs)
+        return f"{str(root)!r} holds no such run; it holds {held}"
+    inside = sorted(path.name for path in root.glob("*/") if (path / "runs").is_dir())
+    advice = f"one of those in it: {', '.join(inside)}" if inside else "a folder such as results/quickstart-…"
+    return f"{str(root)!r} holds no finished run; give {advice}"
 
 
 def _guarded(write: Callable[[], None], where: Path) -> None:
+    """Call *write*; whatever ends it early, leave no file half-written."""
     try:
         write()
-    except OSError as error:
-        raise RunError(f"{where}: cannot be written ({error.strerror}); what was computed is in the cache") from error
+    except BaseException as error:
+        for path in where.glob(f".*.{os.getpid()}.tmp"):
+            path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            reason = error.strerror or error
+            raise RunError(f"{where}: cannot be written ({reason}); what was computed is in the cache") from error
+        raise

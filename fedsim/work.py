@@ -101,8 +101,7 @@ class JobKind:
         """Return the recipe; run nothing."""
         if params.keys() - self._names:
             inspect.signature(self.value).bind(*inputs, **params)  # the interpreter's own message
-        bound = {**self._defaults, **params}
-        given = tuple(sorted(bound.items()))
+        given = tuple(sorted({**self._defaults, **params}.items()))
         return Ref(_digest(self.identity, inputs, given), self, inputs, given)
 
     @property
@@ -167,9 +166,15 @@ class Ref:
     def label(self) -> str:
         return self.kind.label if self.kind else "source"
 
-    def parents(self) -> Iterator[Ref]:
-        yield from refs_in(self.inputs)
-        yield from refs_in(self.params)
+    def parents(self) -> list[Ref]:
+        """Return the Refs among inputs and parameters."""
+        found: list[Ref] = []
+        for value in (*self.inputs, *(value for _, value in self.params)):
+            if type(value) is Ref:
+                found.append(value)
+            elif type(value) is tuple:
+                found.extend(refs_in(value))
+        return found
 
 
 def source(rule: str, **params: Any) -> Ref:
@@ -253,7 +258,7 @@ def missing_at(place: str, holds: Container[str], wanted: tuple[Ref, ...]) -> li
                     f"compute it. Send it down, or compute it where it lives."
                 )
             stack.append((ref, ref, True))
-            stack.extend((parent, ref, False) for parent in reversed(list(ref.parents())))
+            stack.extend((parent, ref, False) for parent in reversed(ref.parents()))
     return list(order.values())
 
 

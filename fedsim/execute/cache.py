@@ -51,7 +51,6 @@ class Cache:
         self._folder = root / env
         self._budget = budget_bytes
         self._local = threading.local()
-        self._unswept = 0
         try:
             (self._folder / "values").mkdir(parents=True, exist_ok=True)
             self._db.executescript(_TABLES)
@@ -92,9 +91,6 @@ class Cache:
             ref.key, json.dumps(skeleton), size, ref.key, time.time(),
         )  # fmt: skip
         self._record(ref)
-        self._unswept += size
-        if self._unswept > self._budget // 16:
-            self._sweep()
         return unpack(tensors, skeleton)
 
     def pin(self, keys: Iterable[str]) -> None:
@@ -155,9 +151,8 @@ class Cache:
         name = ref.kind.name if ref.kind else "source"
         self._run("insert or ignore into recipes values (?, ?, ?, ?)", ref.key, name, inputs, params)
 
-    def _sweep(self) -> None:
-        """Evict what was used longest ago, until the rest is within the budget."""
-        self._unswept = 0
+    def sweep(self) -> None:
+        """Evict what is not pinned and was used longest ago, until the rest is within the budget."""
         held = self._db.execute("select coalesce(sum(nbytes), 0) from vals where not pinned").fetchone()[0]
         oldest = "select key, nbytes from vals where not pinned and nbytes > 0 order by used_s"
         for key, size in self._db.execute(oldest).fetchall():

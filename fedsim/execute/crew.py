@@ -26,6 +26,7 @@ from fedsim.work import Ref
 
 _MEMORY_BYTES = 1 << 29
 _DEATHS_ALLOWED = 3
+_PRELOADED = (__name__, "torch._dynamo")  # once for the workers of all runs: seconds each, the latter by any optimiser
 
 
 class Memory:
@@ -139,7 +140,8 @@ class Workers:
 
     def _submit(self, ref: Ref) -> Future[None]:
         if self._pool is None:
-            context = multiprocessing.get_context("spawn")
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["__main__", *_PRELOADED, type(self._workplace.sources).__module__])
             self._pool = ProcessPoolExecutor(self._workers, context, _start, (self._workplace,))
         try:
             return self._pool.submit(_work, _light(ref))

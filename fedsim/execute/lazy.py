@@ -12,6 +12,7 @@ from fedsim.execute.graph import missing
 from fedsim.work import Load, Ref, Sized
 
 T = TypeVar("T")
+_SWEEP_EVERY = 64
 
 
 class Crew(Protocol):
@@ -39,6 +40,7 @@ class Lazy:
         self._made: set[str] = set()
         self._found: set[str] = set()
         self._fresh = fresh
+        self._unswept = _SWEEP_EVERY
 
     @property
     def jobs_run(self) -> int:
@@ -77,7 +79,11 @@ class Lazy:
         self._crew.close()
 
     def _compute(self, refs: Iterable[Ref]) -> None:
+        if self._unswept >= _SWEEP_EVERY:  # between batches, so that nothing is evicted that a batch needs
+            self._cache.sweep()
+            self._unswept = 0
         todo = missing(refs, self._there, self._costs.parents)
+        self._unswept += len(todo)
         if todo:
             self._crew.run([self._costs.recipe(ref) for ref in todo], lambda ref: self._made.add(ref.key))
 
@@ -91,7 +97,7 @@ class Lazy:
         return False
 
     def _has(self, key: str) -> bool:
-        return key in self._made or (not self._fresh and key in self._cache)
+        return (key in self._made or not self._fresh) and key in self._cache
 
     def _measured(self, ref: Ref) -> Sized:
         if not self._fresh or ref.key in self._made:

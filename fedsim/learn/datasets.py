@@ -108,12 +108,22 @@ def _from_torchvision(name: str, places: Places) -> Arrays:
         found = _held(kind, folder)
         if found is not None:
             return found
+    new = not places.download.exists()
     try:
         places.download.mkdir(parents=True, exist_ok=True)
         with contextlib.redirect_stdout(sys.stderr):  # torchvision prints; stdout is the caller's
             return _both_parts(kind, places.download, download=True)
     except (OSError, RuntimeError, ValueError, EOFError) as error:  # URLError is an OSError
+        if new:
+            _remove_empty(places.download)
         raise InputError(_no_way(name, places, error)) from error
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove the empty folders that a failed download leaves."""
+    for path in (*sorted(folder.rglob("*"), reverse=True), folder, folder.parent):
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 def _held(kind: Callable[..., Any], folder: Path) -> Arrays | None:

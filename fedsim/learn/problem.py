@@ -207,7 +207,7 @@ def _unlabelled(examples: Examples) -> Examples:
 
 
 def _placed(name: str, folder: Path) -> str:
-    return f"npz:{folder / name.removeprefix('npz:')}" if name.startswith("npz:") else name
+    return f"npz:{folder / Path(name.removeprefix('npz:')).expanduser()}" if name.startswith("npz:") else name
 
 
 def _digest(index: NDArray[np.int64]) -> str:

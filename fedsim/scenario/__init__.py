@@ -1,19 +1,29 @@
 """A scenario: one experiment as a file, checked in full before anything runs."""
 
-from fedsim.scenario.load import Catalogue, digest, find, load, parse_override, read, scenario_names
-from fedsim.scenario.schema import AsyncSchedule, MethodTable, Scenario, SyncSchedule, json_schema
+from fedsim.scenario.document import json_schema, to_toml
+from fedsim.scenario.load import Draft, digest, draft, find, load, read, scenario_names
+from fedsim.scenario.options import option_defaults
+from fedsim.scenario.override import parse_override
+from fedsim.scenario.schema import AsyncSchedule, MethodTable, Scenario, SyncSchedule
+from fedsim.scenario.world import Catalogue, ModelTable, profile_at
 
 __all__ = [
     "AsyncSchedule",
     "Catalogue",
+    "Draft",
     "MethodTable",
+    "ModelTable",
     "Scenario",
     "SyncSchedule",
     "digest",
+    "draft",
     "find",
     "json_schema",
     "load",
+    "option_defaults",
     "parse_override",
+    "profile_at",
     "read",
     "scenario_names",
+    "to_toml",
 ]

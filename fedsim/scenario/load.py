@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import InitErrorDetails
 
 from fedsim.errors import InputError, unknown
 from fedsim.fleet.packaged import packaged
-from fedsim.scenario.schema import Scenario
-from fedsim.scenario.table import show_error
-
-
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """What a scenario may name: methods and training as dataclasses, the rest as names."""
-
-    methods: Mapping[str, type[Any]]
-    train: type[Any]
-    models: Collection[str]
-    data_sets: Collection[str]
-    partitions: Collection[str]
-    profiles: Collection[str]
-
-    def context(self) -> dict[str, Any]:
-        return {
-            "methods": self.methods,
-            "train": self.train,
-            "models": self.models,
-            "data sets": self.data_sets,
-            "partitions": self.partitions,
-            "profiles": self.profiles,
-        }
+from fedsim.scenario.override import put
+from fedsim.scenario.schema import Scenario, merged_schedule, schedule_adapter
+from fedsim.scenario.table import Table, unknown_keys
+from fedsim.scenario.wording import Place, absent, reworded, show_error, wrong
+from fedsim.scenario.world import Around, Catalogue
 
 
 def scenario_names() -> list[str]:
@@ -55,9 +37,11 @@ def find(name: str) -> Path:
     inside = packaged("scenarios") / f"{name}.toml"
     if inside.is_file():
         return inside
-    if path.suffix == ".toml" or path.exists():
-        raise InputError(f"scenario {name!r} is not a readable file: give the path of a .toml file, or a packaged name")
-    raise InputError(unknown("scenario", name, scenario_names()))
+    if path.is_dir():
+        raise InputError(f"{name}: is a folder; give the path of a .toml file in it, or a packaged name")
+    if path.suffix == ".toml":
+        raise InputError(f"{name}: no such file; correct the path, or give a packaged name (see fedsim scenarios)")
+    raise InputError(f"{unknown('scenario', name, scenario_names())}; or give the path of a .toml file")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -65,80 +49,157 @@ def read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 ({error}): save it as UTF-8 text") from None
+        raise InputError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}): check the path and its permissions") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: is not TOML ({error}): correct that line") from None
 
 
-def load(path: Path, overrides: Mapping[str, Any], catalogue: Catalogue) -> tuple[dict[str, Any], Scenario]:
-    """Return the scenario in *path* with *overrides* (dotted keys), as written and as checked.
+@dataclass(slots=True)
+class Draft:
+    """A scenario with what is wrong so far; ``parts`` are the top-level tables that are sound."""
 
-    Raises InputError that reports all its errors at once.
-    """
-    data = read(path)
-    for key, value in overrides.items():
-        _put(data, key, value)
-    try:
-        return data, Scenario.model_validate(data, context=catalogue.context())
-    except ValidationError as error:
-        lines = [f"{path}: {show_error(one)}" for one in error.errors(include_url=False)]
-        raise InputError("\n".join(lines)) from None
+    path: Path
+    data: dict[str, Any]
+    around: Around
+    parts: dict[str, Any] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    changed: list[Place] = field(default_factory=list)
+
+    def wrong(self, place: Place, message: str) -> None:
+        """Take down that the value at *place* is wrong."""
+        value = _at(self.data, place)
+        self.refuse([wrong(place, value, message) if value is not None else absent(place, message)])
+
+    def refuse(self, errors: list[InitErrorDetails]) -> None:
+        """Take down *errors*, each once."""
+        if errors:
+            made = ValidationError.from_exception_data("scenario", errors)
+            lines = [self._line(one) for one in made.errors(include_url=False)]
+            self.errors += [line for line in dict.fromkeys(lines) if line not in self.errors]
+
+    def finished(self) -> Scenario:
+        """Return the scenario, or raise InputError with all that is wrong with it."""
+        if self.errors:
+            raise InputError("\n".join(self.errors))
+        return Scenario.model_construct(**self.parts)
+
+    def _line(self, error: Any) -> str:
+        place = error["loc"]
+        set_here = any(place[: len(other)] == other or other[: len(place)] == place for other in self.changed)
+        return f"{self.path}{', as overridden' if set_here else ''}: {show_error(error, self.data)}"
+
+
+def draft(path: Path, overrides: Mapping[str, Any], catalogue: Catalogue) -> Draft:
+    """Check the scenario in *path* with *overrides* (dotted keys), table by table."""
+    found = Draft(path, read(path), Around(catalogue, path.parent))
+    found.changed = [put(found.data, key, value) for key, value in overrides.items()]
+    found.refuse(unknown_keys("key", found.data, Scenario.model_fields))
+    for key in Scenario.model_fields:
+        _read_part(found, key)
+    _check_labels(found)
+    _check_schedules(found)
+    return found
+
+
+def load(path: Path, overrides: Mapping[str, Any], catalogue: Catalogue) -> Scenario:
+    """Return the checked scenario in *path* with *overrides*; raises InputError that reports all its errors."""
+    return draft(path, overrides, catalogue).finished()
 
 
 def digest(scenario: Scenario) -> str:
     """Return the digest of the resolved scenario without description and seeds."""
-    resolved = scenario.model_dump(mode="json", exclude={"description": True, "run": {"seeds"}})
-    return hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest()[:12]
+    tables = scenario.resolved()
+    del tables["description"], tables["run"]["seeds"]
+    return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def parse_override(text: str) -> tuple[str, Any]:
-    """Read KEY=VALUE; the value as TOML, or as text where it is not.
+@cache
+def _adapter(key: str) -> TypeAdapter[Any]:
+    info = Scenario.model_fields[key]
+    kind: Any = Annotated[info.annotation, info]
+    return TypeAdapter(kind)
 
-    >>> parse_override("fleet.0.count=5"), parse_override("schedule.deadline=90 s")
-    (('fleet.0.count', 5), ('schedule.deadline', '90 s'))
-    """
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise InputError(f"--set {text!r}: write KEY=VALUE, such as schedule.rounds=5")
+
+def _read_part(found: Draft, key: str) -> None:
+    if key not in found.data and Scenario.model_fields[key].is_required():
+        found.refuse([absent((key,), f"is missing; {_ADVICE[key]}")])
+        return
+    adapter = _adapter(key)
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
+        if key in found.data:
+            found.parts[key] = adapter.validate_python(found.data[key], strict=True, context=found.around)
+        else:
+            found.parts[key] = _default(key, found.around)
+    except ValidationError as error:
+        found.refuse(reworded(error, at=(key,)))
 
 
-def _put(data: dict[str, Any], key: str, value: Any) -> None:
-    at: Any = data
-    *path, last = key.split(".")
-    for part in path:
-        at = _step(at, part, key)
-    if isinstance(at, list):
-        at[_index(at, last, key)] = value
-    elif isinstance(at, dict):
-        at[last] = value
-    else:
-        raise InputError(f"--set {key}: {path[-1]!r} is {at!r}, not a table")
+_ADVICE = {
+    "name": "such as name = 'my-study'",
+    "task": "add [task] with data = 'digits' and model = 'cnn'",
+    "fleet": "add [[fleet]] with profile = 'raspberry-pi-4' and count = 10",
+    "schedule": "add [schedule] with kind = 'sync', rounds = 20 and cohort = 8",
+    "method": "add [[method]] with name = 'fedavg'",
+}
 
 
-def _step(at: Any, part: str, key: str) -> Any:
-    if isinstance(at, list):
-        return at[_index(at, part, key)]
-    if not isinstance(at, dict):
-        raise InputError(f"--set {key}: there is no table before {part!r}")
-    if part == "model" and isinstance(at.get(part), str):
-        at[part] = {"name": at[part]}
-    return at.setdefault(part, {})
+def _default(key: str, around: Around) -> Any:
+    made = Scenario.model_fields[key].get_default(call_default_factory=True)
+    return made if isinstance(made, Table | str) else _adapter(key).validate_python(made, strict=True, context=around)
 
 
-def _index(at: list[Any], part: str, key: str) -> int:
-    """Find an entry of a list by number, label or name."""
-    names = [str(item.get("label", item.get("name", ""))) if isinstance(item, dict) else "" for item in at]
-    if part in names:
-        return names.index(part)
-    if part.isdigit() and int(part) < len(at):
-        return int(part)
-    known = [name for name in names if name] or [str(i) for i in range(len(at))]
-    close = difflib.get_close_matches(part, known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise InputError(f"--set {key}: no entry {part!r}{hint} (there are: {', '.join(known)})")
+def _check_labels(found: Draft) -> None:
+    methods = found.parts.get("method", [])
+    methods[:] = [method.model_copy(update={"label": method.label or method.name}) for method in methods]
+    labels = [method.label for method in methods]
+    for number, label in enumerate(labels):
+        if label in labels[:number]:
+            message = f"another method is called {label!r} too; give each [[method]] a label of its own"
+            found.refuse([wrong(("method", number, "label"), label, message)])
+
+
+def _check_schedules(found: Draft) -> None:
+    """Check every method's schedule, and that the fleet has enough devices for each."""
+    if "schedule" in found.parts:
+        _check_places(found, found.parts["schedule"], ("schedule",))
+    base, methods = found.data.get("schedule"), found.data.get("method")
+    for number, method in enumerate(methods if isinstance(methods, list) else ()):
+        own = method.get("schedule") if isinstance(method, dict) else None
+        if isinstance(own, dict) and own:
+            _check_own_schedule(found, number, base if isinstance(base, dict) else {})
+
+
+def _check_own_schedule(found: Draft, number: int, base: dict[str, Any]) -> None:
+    own, at = found.data["method"][number]["schedule"], ("method", number, "schedule")
+    try:
+        table = schedule_adapter.validate_python(merged_schedule(base, own), context=found.around)
+    except ValidationError as error:
+        same = own.get("kind", base.get("kind")) == base.get("kind")
+        found.refuse([one for one in reworded(error, at=at) if not same or one["loc"][3] in own])
+        return
+    if own.keys() & {"kind", table.places_key}:
+        _check_places(found, table, at)
+    if "method" in found.parts:
+        resolved = table.model_dump(mode="json")
+        changed = {"schedule": {key: resolved[key] for key in own}}
+        found.parts["method"][number] = found.parts["method"][number].model_copy(update=changed)
+
+
+def _check_places(found: Draft, schedule: Any, at: Place) -> None:
+    if "fleet" not in found.parts:
+        return
+    devices = sum(group.count for group in found.parts["fleet"])
+    if schedule.places > devices:
+        message = f"is larger than the fleet of {devices} devices; lower it, or raise a count under [[fleet]]"
+        found.refuse([wrong((*at, schedule.places_key), schedule.places, message)])
+
+
+def _at(data: Any, place: Place) -> Any:
+    for part in place:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return data

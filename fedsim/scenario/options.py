@@ -1,43 +1,71 @@
-"""A method's options: the fields of its frozen dataclass, checked without importing the method."""
+"""Options: the fields of a method's frozen dataclass, or the keyword-only parameters of a model or partition."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import MISSING, fields
-from typing import Any, get_type_hints
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from typing import Any, get_origin, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from fedsim.errors import unknown
-from fedsim.scenario.table import said
+from fedsim.scenario.table import Errors, finite, unknown_keys
+from fedsim.scenario.wording import absent, reworded, wrong
+
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
-def check_options(what: str, table: type[Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Return *given* as the dataclass *table* takes it; raises a validation error that names the key."""
-    known = option_types(table)
-    checked = {}
-    for key, value in given.items():
-        if key not in known:
-            raise said(f"{what}: {unknown('option', key, known)}")
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What an option may be, and what it is unless given; MISSING: it must be given."""
+
+    type: Any
+    default: Any
+
+
+@cache
+def options_of(kind: Callable[..., Any]) -> Mapping[str, Option]:
+    """Return the options of a dataclass (``train`` apart, which has a table of its own) or of a function."""
+    hints = get_type_hints(kind, include_extras=True)
+    if is_dataclass(kind):
+        return {f.name: Option(hints[f.name], f.default) for f in fields(kind) if f.name != "train"}
+    parameters = [p for p in inspect.signature(kind).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    return {p.name: Option(hints[p.name], MISSING if p.default is p.empty else p.default) for p in parameters}
+
+
+def check_options(kind: Callable[..., Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], Errors]:
+    """Return *given* as *kind* takes it, and what is wrong with it."""
+    known = options_of(kind)
+    good: dict[str, Any] = {}
+    errors: Errors = unknown_keys("option", given, known)
+    for key in known.keys() & given.keys():
         try:
-            checked[key] = TypeAdapter(known[key]).validate_python(_frozen(value), strict=True)
+            good[key] = _read(known[key].type, given[key])
         except ValidationError as error:
-            raise said(f"{what}: {key} = {value!r}: {error.errors()[0]['msg']}") from None
-        if isinstance(checked[key], float) and not math.isfinite(checked[key]):
-            raise said(f"{what}: {key} = {value!r}: must be a finite number")
-    return checked
+            errors += reworded(error, at=(key,))[:1]
+        if key in good and not finite(good[key]):
+            errors.append(wrong((key,), given[key], "must be a finite number"))
+    return good, errors
 
 
-def option_types(table: type[Any]) -> dict[str, Any]:
-    """Return name and type of the options of *table*; ``train`` has a table of its own."""
-    hints = get_type_hints(table, include_extras=True)
-    return {f.name: hints[f.name] for f in fields(table) if f.name != "train"}
+def fill_options(kind: Callable[..., Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], Errors]:
+    """Return *given* as *kind* takes it with the defaults filled in, and what is wrong or missing."""
+    good, errors = check_options(kind, given)
+    needed = [key for key, option in options_of(kind).items() if option.default is MISSING and key not in given]
+    defaults = {key: option.default for key, option in options_of(kind).items() if option.default is not MISSING}
+    return defaults | good, errors + [absent((key,)) for key in needed]
 
 
-def option_defaults(table: type[Any]) -> dict[str, Any]:
-    """Return name and default of the options of *table*."""
-    made = {f.name: f.default if f.default is not MISSING else None for f in fields(table)}
-    return {name: default for name, default in made.items() if name != "train"}
+def option_defaults(kind: Callable[..., Any]) -> dict[str, Any]:
+    """Return name and default of the options of *kind*; None where there is no default."""
+    return {key: None if option.default is MISSING else option.default for key, option in options_of(kind).items()}
+
+
+def _read(kind: Any, value: Any) -> Any:
+    if get_origin(kind) is tuple and not isinstance(value, list):
+        value = [value]  # a number does for a list of one
+    return TypeAdapter(kind, config=_STRICT).validate_python(_frozen(value))
 
 
 def _frozen(value: Any) -> Any:

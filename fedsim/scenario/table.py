@@ -1,8 +1,10 @@
-"""The base of every table of a scenario: unknown keys are refused with the nearest known one."""
+"""The base of every table of a scenario: strict values, and unknown keys refused with the nearest known one."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import (
@@ -10,15 +12,22 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     ModelWrapValidatorHandler,
     ValidationError,
-    WithJsonSchema,
+    ValidationInfo,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import InitErrorDetails, core_schema
 
 from fedsim.errors import InputError, nearest
+from fedsim.scenario.wording import absent, no_such, reworded, said, wrong
 from fedsim.units import UNITS, parse
+
+Errors = list[InitErrorDetails]
+_LARGEST = 10**9
+_WRITTEN = {"time": ("h", "min", "s", "ms", "us"), "rate": ("Gbit/s", "Mbit/s", "kbit/s")}
+_BASE = {"time": "s", "rate": "B/s"}
 
 
 class Table(BaseModel):
@@ -26,61 +35,120 @@ class Table(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    @classmethod
+    def other_keys(cls, data: Mapping[str, Any], info: ValidationInfo) -> tuple[dict[str, Any], Errors]:  # noqa: ARG003
+        """Return what the keys of *data* that are no fields say, and what is wrong with them."""
+        return {}, unknown_keys("key", data, cls.model_fields)
+
     @model_validator(mode="wrap")
     @classmethod
-    def _name_unknown_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
-        if not isinstance(data, dict) or cls.model_config.get("extra") != "forbid":
-            return handler(data)
-        errors = [_unknown(key, data[key], cls) for key in data if key not in cls.model_fields]
+    def _whole(cls, data: Any, handler: ModelWrapValidatorHandler[Any], info: ValidationInfo) -> Any:
+        if isinstance(data, cls):
+            return data
+        if not isinstance(data, dict):
+            raise said("must be a table, such as " + cls.example())
+        others, errors = cls.other_keys(data, info)
+        known = {key: value for key, value in data.items() if key in cls.model_fields}
         try:
-            made = handler({key: value for key, value in data.items() if key in cls.model_fields})
+            made = handler(known | others)
         except ValidationError as error:
-            errors += [_again(one) for one in error.errors(include_url=False)]
+            errors += [one for one in reworded(error) if not _misspelt(one, data, cls)]
         if errors:
             raise ValidationError.from_exception_data(cls.__name__, errors)
         return made
 
+    @classmethod
+    def example(cls) -> str:
+        """Return how such a table may look."""
+        return f"{{ {next(iter(cls.model_fields))} = … }}"
 
-def said(message: str) -> PydanticCustomError:
-    """Return a validation error whose text is *message*, as it stands."""
-    return PydanticCustomError("fedsim", "{message}", {"message": message})
+
+def unknown_keys(what: str, data: Mapping[str, Any], known: Mapping[str, Any]) -> Errors:
+    """Return the error for every key of *data* that is not among the *known*."""
+    return [wrong((key,), value, no_such(what, key, known)) for key, value in data.items() if key not in known]
 
 
-def quantity(kind: str) -> Any:
-    """Return the type of a quantity of *kind*, written with its unit; a float in base units inside."""
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """What makes a float of a quantity of *kind*, written with its unit; in base units inside."""
 
-    def read(value: object) -> float:
+    kind: str
+
+    def read(self, value: object) -> float:
         try:
-            return parse(value, kind)
+            return parse(value, self.kind)
         except InputError as error:
-            raise said(str(error)) from None
+            raise said(str(error).removeprefix(f"{value!r} ")) from None
 
-    pattern = rf"^\s*[0-9.eE+-]+\s*({'|'.join(UNITS[kind])})\s*$"
-    return Annotated[float, BeforeValidator(read), WithJsonSchema({"type": "string", "pattern": pattern})]
+    def write(self, value: float) -> str:
+        return written(value, self.kind)
 
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        writer = core_schema.plain_serializer_function_ser_schema(self.write, when_used="json-unless-none")
+        return core_schema.no_info_before_validator_function(self.read, handler(source), serialization=writer)
 
-Time = quantity("time")
-Size = quantity("size")
-Count = Annotated[int, Field(ge=1)]
-
-
-def show_error(error: Any) -> str:
-    """Write one validation error as key = value: what is wrong."""
-    where = ".".join(str(part) for part in error["loc"] if not str(part).startswith(("function-", "tagged-")))
-    if error["type"] == "missing":
-        return f"{where}: is missing; give it a value"
-    value = error["input"]
-    text = f"{value!r:.80}" if not isinstance(value, float) or math.isfinite(value) else str(value)
-    return f"{where} = {text}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"type": "string", "pattern": rf"^\s*[0-9.eE+-]+\s*({'|'.join(UNITS[self.kind])})\s*$"}
 
 
-def _unknown(key: str, value: Any, table: type[BaseModel]) -> InitErrorDetails:
-    known = sorted(table.model_fields)
-    message = f"unknown key{nearest(key, known)} (known: {', '.join(known)})"
-    return InitErrorDetails(type=said(message), loc=(key,), input=value)
+def written(value: float, kind: str) -> str:
+    """Write a quantity of *kind* so that it reads back as the same number, a whole one if it can be.
+
+    >>> written(2400.0, "time"), written(86400.0, "time"), written(90.0, "time"), written(0.1, "time")
+    ('40 min', '24 h', '90 s', '100 ms')
+    """
+    texts = [f"{value / UNITS[kind][unit]:g} {unit}" for unit in _WRITTEN[kind] if value >= UNITS[kind][unit]]
+    exact = [text for text in texts if parse(text, kind) == value]
+    whole = [text for text in exact if text.partition(" ")[0].isdecimal()]
+    return next(iter(whole + exact), f"{value!r} {_BASE[kind]}")
 
 
-def _again(error: Any) -> InitErrorDetails:
-    if error["type"] == "missing":
-        return InitErrorDetails(type="missing", loc=error["loc"], input=error["input"])
-    return InitErrorDetails(type=said(error["msg"]), loc=error["loc"], input=error["input"])
+def by_kind(tables: Mapping[str, type[Table]], default: str | None = None) -> BeforeValidator:
+    """Return what reads a table as the one its key *kind* names."""
+
+    def pick(value: Any, info: ValidationInfo) -> Any:
+        kinds = " or ".join(repr(name) for name in tables)
+        if isinstance(value, Table):
+            return value
+        if not isinstance(value, dict):
+            raise said(f"must be a table with the key kind, {kinds}")
+        kind = value.get("kind", default)
+        if kind is None:
+            raise ValidationError.from_exception_data("kind", [absent(("kind",), f"is missing; give it {kinds}")])
+        if kind not in list(tables):
+            raise ValidationError.from_exception_data("kind", [wrong(("kind",), kind, no_such("kind", kind, tables))])
+        return tables[kind].model_validate({**value, "kind": kind}, context=info.context)
+
+    return BeforeValidator(pick)
+
+
+def checked(check: Callable[[str], str | None]) -> BeforeValidator:
+    """Return what refuses a text for the reason that *check* gives."""
+
+    def read(value: Any) -> Any:
+        reason = check(value) if isinstance(value, str) else None
+        if reason:
+            raise said(reason)
+        return value
+
+    return BeforeValidator(read)
+
+
+Time = Annotated[float, Quantity("time")]
+Span = Annotated[float, Quantity("time"), Field(gt=0)]
+Rate = Annotated[float, Quantity("rate"), Field(gt=0)]
+Count = Annotated[int, Field(ge=1, le=_LARGEST)]
+
+
+def finite(value: object) -> bool:
+    """Tell whether *value* holds no NaN and no infinity."""
+    if isinstance(value, (list, tuple)):
+        return all(finite(item) for item in value)
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _misspelt(error: InitErrorDetails, data: Mapping[str, Any], table: type[Table]) -> bool:
+    """Tell whether a missing key is there under a name much like it, which is reported already."""
+    place = error.get("loc", ())
+    strange = [key for key in data if key not in table.model_fields]
+    return len(place) == 1 and place[0] not in data and any(nearest(key, [str(place[0])]) for key in strange)

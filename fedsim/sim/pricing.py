@@ -39,17 +39,17 @@ class Pricing:
 
     def __init__(self, executor: Executor, model: CostModel) -> None:
         self.executor, self._model = executor, model
-        self._known: dict[tuple[str, int], tuple[Load, Cost]] = {}
+        self._known: dict[tuple[int, int], tuple[Profile, Load, Cost]] = {}
 
     def cost(self, profile: Profile, ref: Ref) -> Cost:
         """Return what the job behind *ref* costs on *profile*."""
         load = self.executor.load(ref)
-        key = profile.name, id(load)
+        key = id(profile), id(load)  # both are kept, so that no other takes their place
         if key not in self._known:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
-            self._known[key] = load, self._price(profile, load)
-        return self._known[key][1]
+            self._known[key] = profile, load, self._price(profile, load)
+        return self._known[key][2]
 
     def errand(self, profile: Profile, work: Work, holds: Container[str]) -> Errand:
         """Work out *work* for a device that holds *holds*; raises LocalityError."""

@@ -116,10 +116,14 @@ class Async:
 
     def run(self, sim: Simulation) -> Events:
         waiting: list[Task] = []
-        asks = tries = 0
+        asks = tries = fruitless = 0
         try:
             while sim.rounds_done < self.merges:
-                waiting += sim.take_finished()
+                finished = sim.take_finished()
+                fruitless = 0 if finished else fruitless + 1
+                if fruitless > max(self.patience, 20 * self.concurrency):
+                    raise sim.stalled(f"the last {fruitless} times that devices were asked, no reply came of it")
+                waiting += finished
                 if len(waiting) >= self.buffer:
                     batch, waiting = waiting[: self.buffer], waiting[self.buffer :]
                     yield from sim.merge(batch)
@@ -142,7 +146,8 @@ class Async:
     def _news(self, sim: Simulation, asked: Asked, tries: int) -> simpy.Event:
         """Return the event of a task's end or, while places are open, of somebody's return."""
         if not sim.busy:
-            return sim.wait_for_someone(asked, tries)
-        if len(sim.busy) == self.concurrency or not asked.offline:
+            return sim.wait_for_someone(asked, tries - 1)
+        back_s = sim.next_return(asked)
+        if len(sim.busy) == self.concurrency or math.isinf(back_s):
             return sim.next_end()
-        return sim.next_end() | sim.wait_for_someone(asked, tries)
+        return sim.next_end() | sim.env.timeout(back_s - sim.env.now)

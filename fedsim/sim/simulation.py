@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 import simpy
 
@@ -27,6 +27,7 @@ from fedsim.work import Ref, Work, refs_in
 
 OnDropout = Literal["discard", "restart", "resume"]
 _CANDIDATES_PER_PLACE = 20
+_REMEMBERED = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,15 @@ class Observer(Protocol):
     def published(self, news: Published) -> None: ...
 
 
-class Asked(NamedTuple):
-    """Who went to work, and why others did not."""
+@dataclass(slots=True)
+class Asked:
+    """Who went to work, who did not, and why; ``everyone`` if the whole fleet was asked."""
 
-    tasks: list[Task]
-    refusals: Counter[str]
-    offline: list[Device]
+    tasks: list[Task] = field(default_factory=list)
+    refusals: Counter[str] = field(default_factory=Counter)
+    offline: list[Device] = field(default_factory=list)
+    unwilling: list[Device] = field(default_factory=list)
+    everyone: bool = False
 
 
 class Simulation:
@@ -89,7 +93,9 @@ class Simulation:
         self._world, self._observer, self._seed = world, observer, seed
         self._state: Any = None
         self._kept: dict[int, set[str]] = {}
+        self._shards: dict[int, Ref] = {}
         self._finished: list[Task] = []
+        self._unmerged: Counter[str] = Counter()
         self._bell = self.env.event()
 
     # --- Context, as a method sees it ---------------------------------------------------------
@@ -114,7 +120,11 @@ class Simulation:
         return self.schedule.deadline_s
 
     def shard(self, device: Device) -> Ref:
-        return self._world.shard(device)
+        if device.id not in self._shards:
+            if len(self._shards) >= _REMEMBERED:
+                self._shards.clear()
+            self._shards[device.id] = self._world.shard(device)
+        return self._shards[device.id]
 
     def seed(self, *labels: object) -> int:
         return seed_of(self._seed, *labels)
@@ -145,7 +155,7 @@ class Simulation:
 
         At most 20 x *places* candidates are asked, so that a short cohort goes ahead.
         """
-        asked = Asked([], Counter(), [])
+        asked = Asked()
         drawn = self.fleet.candidates(seed_of(self._seed, "select", *labels))
         for count, number in enumerate(drawn):
             if count == _CANDIDATES_PER_PLACE * places or len(asked.tasks) == want:
@@ -157,19 +167,31 @@ class Simulation:
                 asked.offline.append(device)
             else:
                 self._offer(device, asked)
+        else:
+            asked.everyone = True
         return asked
 
     def wait_for_someone(self, asked: Asked, tries: int) -> simpy.Event:
-        """Return an event at the next change among those that were away; raises Stalled."""
-        change = self.availability.next_change
-        back_s = min((change(d.key, self.env.now) for d in asked.offline), default=math.inf)
+        """Return an event at the next change among those that were asked; raises Stalled.
+
+        Where some were unwilling and others have not been asked, the next draw comes at once.
+        """
+        back_s = self.env.now
+        if asked.everyone or not asked.unwilling:
+            back_s = self._next_change(asked.offline + asked.unwilling)
         if math.isinf(back_s) or tries >= self.schedule.patience:
             reasons = ", ".join(f"{count} {why}" for why, count in sorted(asked.refusals.items())) or "nobody was there"
-            raise Stalled(
-                f"at {self.env.now:.6g} s, after {tries + 1} tries, no device of {len(self.fleet)} takes work: "
-                f"{reasons}. Loosen the deadline or availability, add devices, or choose a smaller model."
-            )
+            raise self.stalled(f"after {tries + 1} tries, no device of {len(self.fleet)} takes work: {reasons}")
         return self.env.timeout(max(back_s - self.env.now, 0.0))
+
+    def stalled(self, why: str) -> Stalled:
+        """Return the error that ends a run in which nothing can happen any more."""
+        way_out = "Loosen the deadline or the availability, add devices, or choose a smaller model."
+        return Stalled(f"at {self.env.now:.6g} s, {why}. {way_out}")
+
+    def next_return(self, asked: Asked) -> float:
+        """Return when the first of those that were away is back; inf if none ever is."""
+        return self._next_change(asked.offline)
 
     def next_end(self) -> simpy.Event:
         """Return the event that fires when the next task ends."""
@@ -190,8 +212,7 @@ class Simulation:
             replies.append(replace(task.reply, staleness=self.version - task.reply.version))
         state = self.method.merge(self, self._state, replies)
         yield from self._publish(state, len(replies))
-        current = {ref.key for ref in refs_in(state)}
-        self.server.holds.difference_update({ref.key for reply in replies for ref in reply.up} - current)
+        self._forget(tasks)
 
     # --- Inside -----------------------------------------------------------------------------------
     def run(self) -> Timeline:
@@ -211,6 +232,7 @@ class Simulation:
         if task.reply is None:
             task.settle(outcome)
         else:
+            self._unmerged.update(ref.key for ref in task.reply.up)
             self._finished.append(task)
         bell, self._bell = self._bell, self.env.event()
         bell.succeed()
@@ -230,8 +252,19 @@ class Simulation:
 
     def leave(self, tasks: Iterable[Task]) -> None:
         """Settle tasks whose replies no merge will use."""
-        for task in tasks:
+        unused = list(tasks)
+        for task in unused:
             task.settle(LATE)
+        self._forget(unused)
+
+    def _forget(self, tasks: Sequence[Task]) -> None:
+        """Let the server forget the replies of *tasks*, but for what the state names or another reply brought too."""
+        keys = [ref.key for task in tasks if task.reply for ref in task.reply.up]
+        if keys:
+            self._unmerged.subtract(keys)
+            gone = {key for key in keys if not self._unmerged[key]}
+            self._unmerged -= Counter()  # drops the zeros
+            self.server.holds -= gone - {ref.key for ref in refs_in(self._state)}
 
     def _publish(self, state: Any, merged: int) -> Generator[simpy.Event, None, None]:
         ready = self.server.ensure(tuple(refs_in(state)), self.version + 1)
@@ -257,7 +290,12 @@ class Simulation:
 
     def _refuse(self, device: Device, why: str, asked: Asked) -> None:
         asked.refusals[why] += 1
+        asked.unwilling.append(device)
         self.recorder.mark(device.id, self.now_s, why, version=self.version)
+
+    def _next_change(self, devices: Iterable[Device]) -> float:
+        change, now_s = self.availability.next_change, self.env.now
+        return min((change(device.key, now_s) for device in devices), default=math.inf)
 
     def _holds(self, device: Device) -> set[str]:
         return {self.shard(device).key, *self._kept.get(device.id, ())}

@@ -24,7 +24,8 @@ def once(devices: int, rounds: int, cohort: int) -> dict[str, float]:
     counts = [f"--set=fleet.{i}.count={round(devices * share)}" for i, share in enumerate(SHARES)]
     with tempfile.TemporaryDirectory() as out:
         command = [
-            sys.executable, "-m", "fedsim", "run", "studies/fleet-scale", "--executor", "cost-only", "--json", "--fresh",
+            sys.executable, "-m", "fedsim", "run", "studies/fleet-scale", "--executor", "cost-only", "--json",
+            "--fresh",
             "--out", out, f"--set=schedule.rounds={rounds}", f"--set=schedule.cohort={cohort}", *counts,
         ]  # fmt: skip
         began = time.perf_counter()

@@ -1,0 +1,230 @@
+"""A scenario made ready: checked against all that it names, its data loaded and divided, nothing run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fedsim.errors import InputError
+from fedsim.execute import Executor
+from fedsim.fleet import Always, Availability, Fleet, Group, Markov, Profile, link_from, load_profile, profile_names
+from fedsim.learn.datasets import dataset_names
+from fedsim.learn.models import MODELS
+from fedsim.learn.partition import PARTITIONS
+from fedsim.learn.problem import Problem, Wanted, initial_model, make_problem
+from fedsim.methods import METHODS
+from fedsim.results import RunKey
+from fedsim.scenario import (
+    Catalogue,
+    Draft,
+    MethodTable,
+    ModelTable,
+    Scenario,
+    SyncSchedule,
+    digest,
+    draft,
+    find,
+    profile_at,
+)
+from fedsim.sim import Async, Schedule, Simulation, Sync, World
+from fedsim.training import Train
+from fedsim.work import Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Folders a run reads and writes; None: the environment's, else the default."""
+
+    out: Path = Path("results")
+    data_dir: Path | None = None
+    cache: Path | None = None
+
+    @property
+    def data(self) -> Path | None:
+        """The folder of data sets: --data-dir, else $FEDSIM_DATA."""
+        return self.data_dir or _from_environment("FEDSIM_DATA")
+
+    @property
+    def values(self) -> Path:
+        """The value cache: --cache, $FEDSIM_CACHE, else in the user's cache folder."""
+        chosen = self.cache or _from_environment("FEDSIM_CACHE")
+        base = _from_environment("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return chosen or base / "fedsim"
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A checked scenario with its data: everything that is known before the clock starts.
+
+    folder: where the scenario's relative paths start.
+    """
+
+    scenario: Scenario
+    folder: Path
+    problems: Mapping[int, Problem]
+
+    @property
+    def digest(self) -> str:
+        return digest(self.scenario)
+
+    @property
+    def name(self) -> str:
+        """What the folder of its results is called."""
+        return f"{self.scenario.name}-{self.digest}"
+
+    @property
+    def keys(self) -> list[RunKey]:
+        return [RunKey(method.label, seed) for method in self.scenario.method for seed in self.problems]
+
+    def method(self, label: str) -> MethodTable:
+        return next(method for method in self.scenario.method if method.label == label)
+
+    def world(self, key: RunKey) -> World:
+        """Return the world that the methods of one seed have in common, with this method's first model."""
+        table, problem = self.scenario, self.problems[key.seed]
+        return World(
+            fleet=self._fleet(problem),
+            availability=_availability(table, key.seed),
+            on_dropout=table.availability.on_dropout,
+            server=self._profile(table.server.profile),
+            server_link=link_from(table.server.link),
+            initial=self._initial(key),
+            public=problem.public,
+            shard=lambda device: problem.shard(device.id, device.key),
+            stop_s=table.run.stop.time,
+        )
+
+    def simulation(self, key: RunKey, executor: Executor, observer: Any) -> Simulation:
+        """Return one run, ready to start."""
+        return Simulation(
+            self.world(key),
+            method=self.build_method(key.method),
+            schedule=self.schedule(key.method),
+            executor=executor,
+            observer=observer,
+            seed=key.seed,
+        )
+
+    def build_method(self, label: str) -> Any:
+        """Make the method with its options and its own training."""
+        table = self.method(label)
+        train = Train(**{**self.scenario.train, **table.train})
+        return METHODS[table.name](**table.options, train=train)
+
+    def schedule(self, label: str) -> Schedule:
+        table = self.scenario.schedule_of(self.method(label))
+        if isinstance(table, SyncSchedule):
+            return Sync(table.rounds, table.cohort, table.deadline, table.over_select)
+        return Async(table.merges, table.concurrency, table.buffer, table.deadline)
+
+    def inputs(self, key: RunKey) -> str:
+        """Digest what a run reads beside its scenario: profiles, links, data."""
+        world, problem = self.world(key), self.problems[key.seed]
+        parts = (world.fleet.groups, world.server, world.server_link, world.initial.key, problem.digest)
+        rates = [sorted((str(k), r) for k, r in g.profile.rates.items()) for g in world.fleet.groups]
+        radios = [sorted(g.profile.radio.items()) for g in world.fleet.groups]
+        server = sorted((str(k), r) for k, r in world.server.rates.items())
+        return hashlib.sha256(repr((parts, rates, radios, server)).encode()).hexdigest()[:16]
+
+    def _fleet(self, problem: Problem) -> Fleet:
+        groups = [Group(self._profile(g.profile), link_from(g.link), g.count) for g in self.scenario.fleet]
+        return Fleet(tuple(groups), problem.samples)
+
+    def _profile(self, name: str) -> Profile:
+        return load_profile(profile_at(name, self.folder))
+
+    def _initial(self, key: RunKey) -> Ref:
+        table = self.method(key.method).model or self.scenario.task.model
+        return initial_model(table.model_dump(), self.problems[key.seed], key.seed)
+
+
+def prepare(
+    scenario: str | Path, overrides: Mapping[str, Any], where: Where, *, seeds: Sequence[int] | None = None
+) -> Experiment:
+    """Check a scenario against everything that it names, data included; write nothing.
+
+    Raises InputError that reports all that is wrong.
+    """
+    if where.data is not None and not where.data.is_dir():
+        raise InputError(f"{str(where.data)!r} is no folder of data sets: correct --data-dir or $FEDSIM_DATA")
+    path = find(str(scenario))
+    changes = overrides if seeds is None else {**overrides, "run.seeds": list(seeds)}
+    found = draft(path, changes, catalogue(where.data))
+    problems = _problems(found, where.data)
+    return Experiment(found.finished(), path.parent, problems)
+
+
+def catalogue(data_dir: Path | None) -> Catalogue:
+    """Return what a scenario may name."""
+    return Catalogue(METHODS, Train, MODELS, dataset_names(data_dir), PARTITIONS, profile_names())
+
+
+def _problems(found: Draft, data_dir: Path | None) -> dict[int, Problem]:
+    """Load and divide the data for every seed, as far as the draft is sound; what does not fit goes into it."""
+    if not found.parts.keys() >= {"task", "fleet"}:
+        return {}
+    wanted = _wanted(found, data_dir)
+    devices = sum(group.count for group in found.parts["fleet"])
+    problems = {}
+    for seed in found.parts["run"].seeds if "run" in found.parts else [0]:
+        try:
+            problems[seed] = make_problem(wanted, devices=devices, seed=seed)
+        except InputError as error:
+            found.wrong(("task", _to_blame(wanted)), str(error))
+            break
+    if problems:
+        _check_models(found, next(iter(problems.values())))
+    return problems
+
+
+def _wanted(found: Draft, data_dir: Path | None) -> Wanted:
+    task = found.parts["task"]
+    return Wanted(
+        data=task.data,
+        partition=task.partition.model_dump(),
+        public=task.public if task.public is None or isinstance(task.public, int) else task.public.model_dump(),
+        samples_per_device=task.samples_per_device,
+        folder=found.path.parent,
+        data_dir=data_dir,
+    )
+
+
+def _to_blame(wanted: Wanted) -> str:
+    """Return the key of [task] without which the problem could be made."""
+    bare = replace(wanted, public=None, partition={"kind": "iid"})
+    for key, easier in (("data", bare), ("public", replace(bare, public=wanted.public))):
+        try:
+            make_problem(easier, devices=1, seed=0)
+        except InputError:
+            return key
+    return "partition"
+
+
+def _check_models(found: Draft, problem: Problem) -> None:
+    """Check that every model in use takes the data's shape."""
+    methods = found.parts.get("method", ())
+    models: dict[tuple[int | str, ...], ModelTable]
+    models = {("method", n, "model"): method.model for n, method in enumerate(methods) if method.model}
+    if len(models) < len(methods) or not methods:
+        models["task", "model"] = found.parts["task"].model
+    for place, model in models.items():
+        try:
+            initial_model(model.model_dump(), problem, 0)
+        except InputError as error:
+            found.wrong(place, str(error))
+
+
+def _availability(scenario: Scenario, seed: int) -> Availability:
+    table = scenario.availability
+    if table.kind == "always":
+        return Always()
+    return Markov(table.mean_online, table.mean_offline, seed)
+
+
+def _from_environment(name: str) -> Path | None:
+    value = os.environ.get(name)
+    return Path(value).expanduser() if value else None

@@ -1,0 +1,235 @@
+"""What is learnt and by whom: the tables of task, fleet, server and availability."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from fedsim.errors import InputError
+from fedsim.fleet import link_names, load_profile
+from fedsim.scenario.options import fill_options
+from fedsim.scenario.table import Count, Errors, Rate, Span, Table, Time, by_kind
+from fedsim.scenario.wording import no_such, said, wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What a scenario may name: what has options by the callable that takes them, the rest as names."""
+
+    methods: Mapping[str, type[Any]]
+    train: type[Any]
+    models: Mapping[str, Callable[..., Any]]
+    data_sets: Collection[str]
+    partitions: Mapping[str, Callable[..., Any]]
+    profiles: Collection[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a table is checked against: the catalogue, and the folder where relative paths start."""
+
+    catalogue: Catalogue
+    folder: Path
+
+
+def around(info: ValidationInfo) -> Around:
+    """Return what *info* carries: a scenario is never checked without it."""
+    assert isinstance(info.context, Around)
+    return info.context
+
+
+def named(what: str, value: Any, known: Collection[str]) -> Any:
+    """Refuse a text that is not among the *known*; what is no text is refused elsewhere."""
+    if isinstance(value, str) and value not in known:
+        raise said(no_such(what, value, known))
+    return value
+
+
+def profile_at(name: str, folder: Path) -> str | Path:
+    """Return a profile's name, or its file's path from *folder* on."""
+    return folder / name if name.endswith(".toml") else name
+
+
+class Open(Table):
+    """A table that names something, and has the options of what it names as its other keys."""
+
+    model_config = ConfigDict(extra="allow")
+
+    called: ClassVar[str]
+    what: ClassVar[str]
+
+    @classmethod
+    def known(cls, catalogue: Catalogue) -> Mapping[str, Callable[..., Any]]:
+        raise NotImplementedError
+
+    @classmethod
+    def other_keys(cls, data: Mapping[str, Any], info: ValidationInfo) -> tuple[dict[str, Any], Errors]:
+        known, name = cls.known(around(info).catalogue), data.get(cls.called, cls.model_fields[cls.called].default)
+        if not isinstance(name, str):
+            return {}, []
+        if name not in known:
+            return {}, [wrong((cls.called,), name, no_such(cls.what, name, known))]
+        return fill_options(known[name], {key: value for key, value in data.items() if key not in cls.model_fields})
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of what the table names, defaults included."""
+        return dict(self.model_extra or {})
+
+
+NameAlone = BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)
+
+
+class ModelTable(Open):
+    """A model's name and its options; whether they fit the data shows with the data."""
+
+    called: ClassVar[str] = "name"
+    what: ClassVar[str] = "model"
+
+    name: str
+
+    @classmethod
+    def known(cls, catalogue: Catalogue) -> Mapping[str, Callable[..., Any]]:
+        return catalogue.models
+
+    @classmethod
+    def example(cls) -> str:
+        return "{ name = 'cnn', width = 1.0 }, or a model's name"
+
+
+class PartitionTable(Open):
+    """How the examples are divided among the devices; the options go with the kind."""
+
+    called: ClassVar[str] = "kind"
+    what: ClassVar[str] = "partition"
+
+    kind: str = "dirichlet"
+
+    @classmethod
+    def known(cls, catalogue: Catalogue) -> Mapping[str, Callable[..., Any]]:
+        return catalogue.partitions
+
+    @classmethod
+    def example(cls) -> str:
+        return "{ kind = 'dirichlet', alpha = 0.5 }"
+
+
+def _data_set(value: Any, info: ValidationInfo) -> Any:
+    known = around(info).catalogue.data_sets
+    if isinstance(value, str) and not value.startswith("npz:") and value not in known:
+        raise said(f"{no_such('data set', value, known)}; or write 'npz:PATH', or put NAME.npz into --data-dir")
+    return value
+
+
+DataSet = Annotated[str, BeforeValidator(_data_set)]
+
+
+class PublicTable(Table):
+    """Another data set as the public one, or *n* of its training examples."""
+
+    data: DataSet
+    n: Count | None = None
+
+
+def _public(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, str):
+        value = {"data": value}
+    if isinstance(value, dict):
+        return PublicTable.model_validate(value, context=info.context)
+    if not isinstance(value, PublicTable) and (type(value) is not int or value < 0):
+        raise said("must be a number of examples from 0, a data set's name, or { data = 'mnist', n = 500 }")
+    return value
+
+
+Public = Annotated[int | PublicTable, BeforeValidator(_public)]
+
+
+class TaskTable(Table):
+    """What is learnt, from which data, divided how."""
+
+    data: DataSet
+    model: Annotated[ModelTable, NameAlone]
+    partition: Annotated[PartitionTable, Field(default_factory=dict, validate_default=True)]
+    public: Public | None = None
+    samples_per_device: Count = 64
+
+    @classmethod
+    def example(cls) -> str:
+        return "[task] with data = 'digits' and model = 'cnn'"
+
+
+def _profile(value: Any, info: ValidationInfo) -> Any:
+    if not isinstance(value, str) or not value.endswith(".toml"):
+        return named("profile", value, around(info).catalogue.profiles)
+    try:
+        load_profile(profile_at(value, around(info).folder))
+    except InputError as error:
+        raise said(str(error)) from None
+    return value
+
+
+class LinkTable(Table):
+    """A link of one's own: what `fedsim.fleet.link_from` reads."""
+
+    down: Rate
+    up: Rate
+    latency: Time
+    technology: str = "default"
+    name: str = "custom"
+
+    @classmethod
+    def example(cls) -> str:
+        return "{ down = '20 Mbit/s', up = '5 Mbit/s', latency = '20 ms' }, or a link's name"
+
+
+def _link(value: Any) -> Any:
+    if isinstance(value, str):
+        return named("link", value, link_names())
+    return LinkTable.model_validate(value).model_dump(mode="json")
+
+
+Profile = Annotated[str, BeforeValidator(_profile)]
+Link = Annotated[str | dict[str, str], BeforeValidator(_link)]
+
+
+class FleetTable(Table):
+    """A group of equal devices."""
+
+    profile: Profile
+    count: Count = 10
+    link: Link = "wifi-home"
+
+
+class ServerTable(Table):
+    """The server; its energy stands apart."""
+
+    profile: Profile = "edge-server"
+    link: Link = "fibre"
+
+
+OnDropout = Literal["discard", "restart", "resume"]
+
+
+class AlwaysTable(Table):
+    """Every device is always online."""
+
+    kind: Literal["always"]
+    on_dropout: OnDropout = "resume"
+
+
+class MarkovTable(Table):
+    """Devices come and go for exponential times."""
+
+    kind: Literal["markov"] = "markov"
+    mean_online: Span = 2400.0
+    mean_offline: Span = 600.0
+    on_dropout: OnDropout = "resume"
+
+
+AvailabilityTable = Annotated[
+    AlwaysTable | MarkovTable, by_kind({"always": AlwaysTable, "markov": MarkovTable}, "markov")
+]

@@ -1,0 +1,200 @@
+"""What the command prints: tables that fit 80 columns, and JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.syntax import Syntax
+from rich.table import Table
+
+from fedsim.fleet import Link, Profile
+from fedsim.results import CAPTION, HEADERS, cells, short_bytes, short_energy, short_time
+from fedsim.scenario import to_toml
+
+_ROOMY = 100
+_PIPED = 160
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console of the terminal's width; a wide one where nobody has said how wide it is."""
+    stream = sys.stderr if stderr else sys.stdout
+    unknown = not stream.isatty() and "COLUMNS" not in os.environ
+    return Console(stderr=stderr, width=_PIPED if unknown else None)
+
+
+def print_json(value: object) -> None:
+    """Print one line of JSON on stdout."""
+    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+
+
+def about(kind: type[Any]) -> str:
+    """Return the first sentence on a method."""
+    return (kind.__doc__ or "").strip().splitlines()[0]
+
+
+def summary(found: Mapping[str, Any]) -> None:
+    """Print a table of runs."""
+    out = console()
+    made = _table(out, *HEADERS, right=HEADERS[1:])
+    for one in found["runs"]:
+        made.add_row(*map(escape, cells(one)))
+    out.print(f"[bold]{escape(found['name'])}[/]")
+    out.print(made)
+    out.print(CAPTION, style="dim", highlight=False)
+    for one in found["runs"]:
+        if one["status"] == "stopped":
+            out.print(
+                f"{escape(one['method'])}, seed {one['seed']}: stopped by run.stop.time before its schedule's end"
+            )
+    out.print(f"results in {escape(found['out'])}", soft_wrap=True, highlight=False)
+
+
+def survey(report: Mapping[str, Any]) -> None:
+    """Print a checked scenario, its fleet, and the cost of a round."""
+    out = console()
+    text = to_toml(report["resolved"])
+    out.print(f"[bold]{escape(report['name'])}[/] ({report['digest']}) is valid\n", highlight=False)
+    if out.is_terminal:
+        out.print(Syntax(text, "toml", background_color="default", word_wrap=True))
+    else:
+        sys.stdout.write(text + "\n")
+    out.print(_fleet(out, report["fleet"]))
+    out.print("\n[bold]One round of one device[/], the first of its group, alone on its link")
+    out.print(_costs(out, report["costs"]))
+    if any(row["status"] == "needs values" for row in report["costs"]):
+        out.print("needs values: the size of a message is known only by computing it", style="dim", highlight=False)
+
+
+def _fleet(out: Console, rows: Iterable[Mapping[str, Any]]) -> Table:
+    made = _table(out, "devices", "profile", "link", "examples each", right=("devices", "examples each"))
+    for row in rows:
+        least, most = row["samples_least"], row["samples_most"]
+        samples = str(least) if least == most else f"{least} to {most}"
+        made.add_row(str(row["count"]), escape(row["profile"]), escape(row["link"]), samples)
+    return made
+
+
+def _costs(out: Console, rows: Iterable[Mapping[str, Any]]) -> Table:
+    numbers = ("time", "energy", "down", "up", "memory")
+    made = _table(out, "method, device", "link", *numbers, right=numbers)
+    last = None
+    for row in rows:
+        if row["method"] != last:
+            made.add_row(f"[bold]{escape(row['method'])}[/]")
+        last = row["method"]
+        made.add_row(f"  {escape(row['profile'])}", escape(row["link"]), *_cost(row))
+    return made
+
+
+def _cost(row: Mapping[str, Any]) -> list[str]:
+    if row["status"] != "ok":
+        return [row["status"]]
+    memory = short_bytes(row["memory_bytes"]) + ("" if row["fits"] else " [red]too much[/]")
+    sizes = [short_bytes(row["down_bytes"]), short_bytes(row["up_bytes"])]
+    return [short_time(row["seconds"]), short_energy(row["joules"]), *sizes, memory]
+
+
+def methods(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print methods with their options."""
+    out = console()
+    made = _table(out, "method", "options and defaults", "what it does", wrap=("options and defaults", "what it does"))
+    for name, method in found.items():
+        options = ", ".join(f"{key} = {value!r}" for key, value in method["options"].items())
+        made.add_row(name, escape(options or "none"), escape(method["about"]))
+    out.print(made)
+
+
+def scenarios(found: Mapping[str, str]) -> None:
+    """Print scenarios with what they show."""
+    out = console()
+    made = _table(out, "scenario", "what it shows", wrap=("what it shows",))
+    for name, text in found.items():
+        made.add_row(escape(name), escape(text))
+    out.print(made)
+
+
+def profiles(found: Iterable[Profile]) -> None:
+    """Print one line for each profile."""
+    out = console()
+    numbers = ("year", "RAM", "idle", "busy")
+    made = _table(out, "profile", "device", *numbers, "rates from", right=numbers, wrap=("device", "rates from"))
+    for p in found:
+        watts = f"{p.idle_w:.3g} W", f"+{p.busy_w:.3g} W"
+        made.add_row(p.name, escape(p.title), str(p.year), short_bytes(p.memory_bytes), *watts, p.quality)
+    out.print(made)
+
+
+def links(found: Iterable[Link]) -> None:
+    """Print one line for each link."""
+    out = console()
+    made = _table(out, "link", "down", "up", "latency", right=("down", "up", "latency"))
+    for link in found:
+        rates = (f"{rate * 8 / 1e6:.3g} Mbit/s" for rate in (link.down_bytes_per_s, link.up_bytes_per_s))
+        made.add_row(escape(link.name), *rates, short_time(link.latency_s))
+    out.print()
+    out.print(made)
+
+
+def profile(p: Profile) -> None:
+    """Print one profile, every number with its source."""
+    out = console()
+    out.print(f"[bold]{escape(p.title)}[/] ({escape(p.name)}, {p.kind}, {p.year}): rates from {p.quality}")
+    sizes = f"RAM {short_bytes(p.memory_bytes)}, storage {short_bytes(p.storage_bytes)}"
+    out.print(f"{sizes}, idle {p.idle_w:.3g} W, busy +{p.busy_w:.3g} W")
+    out.print(f"90 % of true times lie within x{p.spread[0]:.2g} to x{p.spread[1]:.2g} of a predicted one\n")
+    rates = _table(out, "operator class", *_RATES, right=_RATES)
+    for kind, rate in p.rates.items():
+        numbers = (rate.flops_per_s / 1e9, rate.bytes_per_s / 1e9, rate.call_s * 1e6)
+        rates.add_row(kind.value, *(f"{n:.4g}" if 0 < n < math.inf else "-" for n in numbers))
+    out.print(rates)
+    out.print()
+    for s in p.sources:
+        out.print(f"[bold]{escape(s.what)}[/]: {escape(s.value)} ({s.year})", highlight=False)
+        text = f"{s.source}; {s.note}" if s.note else s.source
+        out.print(Padding(escape(text), (0, 0, 0, 2)), highlight=False)
+
+
+_RATES = ("GFLOP/s", "GB/s", "us per call")
+
+
+def profile_facts(p: Profile) -> dict[str, Any]:
+    """Return the scalars of a profile."""
+    names = ("name", "title", "kind", "year", "quality", "memory_bytes", "storage_bytes", "idle_w", "busy_w")
+    return {name: getattr(p, name) for name in names}
+
+
+def profile_in_full(p: Profile) -> dict[str, Any]:
+    """Return all of a profile; a rate that has no such term is null."""
+    terms = ("flops_per_s", "bytes_per_s", "call_s")
+    rates = {k.value: {term: _known(getattr(rate, term)) for term in terms} for k, rate in p.rates.items()}
+    radio = {name: {"tx_w": r.tx_w, "rx_w": r.rx_w} for name, r in p.radio.items()}
+    keys = ("what", "value", "source", "year", "note")
+    sources = [{key: getattr(s, key) for key in keys} for s in p.sources]
+    return {**profile_facts(p), "spread": list(p.spread), "rates": rates, "radio": radio, "sources": sources}
+
+
+def link_facts(link: Link) -> dict[str, Any]:
+    """Return what a link is."""
+    names = ("name", "down_bytes_per_s", "up_bytes_per_s", "latency_s", "technology")
+    return {name: getattr(link, name) for name in names}
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _table(out: Console, *names: str, right: Iterable[str] = (), wrap: Iterable[str] = ()) -> Table:
+    """Return a table whose columns stay on one line, the first and those to *wrap* apart."""
+    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2 if out.width >= _ROOMY else 1, 0, 0))
+    for number, name in enumerate(names):
+        fixed = number > 0 and name not in wrap
+        made.add_column(name, justify="right" if name in right else "left", no_wrap=fixed, overflow="fold")
+    return made

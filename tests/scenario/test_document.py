@@ -1,0 +1,49 @@
+"""The JSON Schema accepts what the loader accepts."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from fedsim.experiment import catalogue
+from fedsim.scenario import find, json_schema, read, scenario_names
+from tests.command import changed
+
+
+@pytest.fixture(scope="module")
+def schema():
+    """Return the schema that `fedsim schema` prints."""
+    return json_schema(catalogue(None))
+
+
+def test_every_reference_leads_somewhere(schema):
+    found = re.findall(r"#/\$defs/(\w+)", str(schema))
+    assert found
+    assert set(found) <= set(schema["$defs"])
+
+
+def test_required_are_the_keys_of_the_interface(schema):
+    assert schema["required"] == ["name", "task", "fleet", "schedule", "method"]
+    assert schema["additionalProperties"] is False
+
+
+def test_every_method_is_there_with_its_options(schema):
+    table = schema["$defs"]["MethodTable"]
+    options = {one["if"]["properties"]["name"]["const"]: one["then"]["properties"] for one in table["allOf"]}
+    assert list(options) == table["properties"]["name"]["enum"]
+    assert options["fedprox"]["mu"] == {"minimum": 0, "type": "number", "default": 0.01}
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_a_packaged_scenario_is_valid(schema, name):
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.Draft202012Validator(schema).validate(read(find(name)))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"sede": 1}, {"schedule__deadline": 5}, {"method__1__mu": -1.0}, {"train__lrr": 1.0}]
+)
+def test_a_wrong_scenario_is_not(schema, wrong):
+    jsonschema = pytest.importorskip("jsonschema")
+    assert not jsonschema.Draft202012Validator(schema).is_valid(changed(**wrong))

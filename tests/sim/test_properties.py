@@ -1,0 +1,224 @@
+"""What holds in every world: over random fleets, links, comings and goings, schedules and work graphs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from fedsim.errors import Stalled
+from fedsim.fleet import Fleet
+from fedsim.sim import Sync
+from fedsim.timeline.recorder import BUSY
+from tests.sim.toys import Toy, overlapping, rows, simulate
+from tests.strategies import worlds
+
+CLOSE = 1e-9
+
+
+def lived(world):
+    """Run *world*, passing over those in which nobody takes work."""
+    try:
+        sim, timeline = simulate(**world)
+    except Stalled:
+        assume(False)
+    return sim, rows(timeline)
+
+
+def by_device(spans, *kinds):
+    found = defaultdict(list)
+    for row in spans:
+        if row["device"] >= 0 and row["kind"] in kinds:
+            found[row["device"]].append(row)
+    return found
+
+
+def stretch(row):
+    return row["start_s"], row["end_s"]
+
+
+@given(worlds())
+def test_time_never_goes_back(world):
+    sim, spans = lived(world)
+    assert all(0.0 <= row["start_s"] <= row["end_s"] <= sim.now_s for row in spans)
+    published = [news.at_s for news in sim._observer.heard]
+    assert published == sorted(published)
+
+
+@given(worlds())
+def test_a_device_does_one_thing_at_a_time(world):
+    _, spans = lived(world)
+    for rows_ in by_device(spans, "wait", *BUSY).values():
+        assert overlapping([stretch(row) for row in rows_]) == []
+
+
+@given(worlds())
+def test_a_device_has_one_task_at_a_time(world):
+    _, spans = lived(world)
+    for rows_ in by_device(spans, "idle").values():
+        assert overlapping([stretch(row) for row in rows_]) == []
+
+
+@given(worlds())
+def test_the_server_computes_one_job_at_a_time(world):
+    _, spans = lived(world)
+    assert overlapping([stretch(r) for r in spans if r["device"] == -1 and r["kind"] == "compute"]) == []
+
+
+@given(worlds())
+def test_a_device_works_only_while_it_is_online(world):
+    _, spans = lived(world)
+    for number, rows_ in by_device(spans, *BUSY).items():
+        key = world["fleet"].device(number).key
+        for row in rows_:
+            start_s, end_s = stretch(row)
+            middle_s = (start_s + end_s) / 2
+            assert end_s - start_s < CLOSE or world["availability"].online(key, middle_s)
+            assert world["availability"].next_change(key, middle_s) >= end_s - CLOSE
+
+
+@given(worlds())
+def test_bytes_sent_are_bytes_received_and_bytes_cut_and_the_sum_of_spans(world):
+    sim, spans = lived(world)
+    network = sim.network
+    assert network.sent_bytes == network.received_bytes + network.cut_bytes == sum(row["bytes"] for row in spans)
+
+
+@given(worlds())
+def test_totals_of_bytes_are_the_sums_of_spans(world):
+    sim, spans = lived(world)
+    for kind, total in (("upload", sim.recorder.totals.up_bytes), ("download", sim.recorder.totals.down_bytes)):
+        assert total == sum(row["bytes"] for row in spans if row["kind"] == kind)
+
+
+@given(worlds())
+def test_joules_are_the_sum_of_spans_and_follow_from_time_and_power(world):
+    sim, spans = lived(world)
+    expected = 0.0
+    for row in spans:
+        if row["device"] >= 0 and row["kind"] in (*BUSY, "idle"):
+            device = world["fleet"].device(row["device"]).profile
+            radio = device.radio["default"]
+            watts = {"idle": device.idle_w, "compute": device.busy_w, "download": radio.rx_w, "upload": radio.tx_w}
+            expected += watts[row["kind"]] * (row["end_s"] - row["start_s"])
+    devices = sum(row["energy_j"] for row in spans if row["device"] >= 0)
+    server = sum(row["energy_j"] for row in spans if row["device"] == -1)
+    assert sim.recorder.totals.energy_j == pytest.approx(devices, rel=CLOSE)
+    assert sim.recorder.totals.server_energy_j == pytest.approx(server, rel=CLOSE)
+    assert devices == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@given(worlds())
+def test_waste_is_what_no_merge_used(world):
+    sim, spans = lived(world)
+    wasted = [row for row in spans if row["device"] >= 0 and row["outcome"] != "done" and row["kind"] != "mark"]
+    totals = sim.recorder.totals
+    assert totals.wasted_bytes == sum(row["bytes"] for row in wasted)
+    assert totals.wasted_j == pytest.approx(sum(row["energy_j"] for row in wasted), rel=CLOSE)
+    busy = [row for row in wasted if row["kind"] in BUSY]
+    assert totals.wasted_s == pytest.approx(sum(row["end_s"] - row["start_s"] for row in busy), rel=CLOSE)
+
+
+@given(worlds())
+def test_every_merged_reply_is_a_task_that_is_done_and_no_other_is(world):
+    _, spans = lived(world)
+    merged = sorted(reply.device for replies in world["method"].heard for reply in replies)
+    assert sorted(row["device"] for row in spans if _is_done_task(row)) == merged
+
+
+def _is_done_task(row):
+    return row["device"] >= 0 and row["kind"] == "idle" and row["outcome"] == "done"
+
+
+@given(worlds())
+def test_a_task_that_is_done_sent_and_computed_exactly_what_was_asked(world):
+    graph = replace(world["method"].plan_, public=False, kept=False)
+    world["method"] = Toy(graph, merge_s=world["method"].merge_s)
+    sim, spans = lived(world)
+    done = [row for row in spans if row["outcome"] == "done" and row["device"] >= 0]
+    versions = {news.version: 20 if news.version else dict(sim.initial.params)["nbytes"] for news in sim._observer.heard}
+    for task in filter(_is_done_task, done):
+        mine = [r for r in done if r["device"] == task["device"] and _inside(r, task)]
+        slow = 1 + task["device"] if graph.uneven else 1
+        down = 30 if graph.prepared_s is not None else versions[task["version"]]
+        assert sum(r["bytes"] for r in mine if r["kind"] == "download") == down
+        assert sum(r["bytes"] for r in mine if r["kind"] == "upload") == (graph.jobs[-1][1] if graph.jobs else 10)
+        busy_s = sum(r["end_s"] - r["start_s"] for r in mine if r["kind"] == "compute")
+        assert busy_s == pytest.approx(3.0 + slow * sum(pace for pace, _ in graph.jobs), abs=1e-6)
+
+
+def _inside(row, task):
+    return row["kind"] != "idle" and task["start_s"] <= row["start_s"] and row["end_s"] <= task["end_s"]
+
+
+@given(worlds())
+def test_no_task_outlives_the_deadline(world):
+    assume(world["schedule"].deadline_s is not None)
+    _, spans = lived(world)
+    for row in spans:
+        assert row["device"] < 0 or row["end_s"] - row["start_s"] <= world["schedule"].deadline_s + CLOSE
+
+
+@given(worlds())
+def test_a_run_again_is_the_same_run(world):
+    first, second = lived(world)[1], lived(world)[1]
+    assert first == second
+
+
+@given(worlds())
+def test_asking_for_quotes_changes_nothing(world):
+    _, spans = lived(world)
+    plan = world["method"].plan_
+
+    def asking(ctx, state, device):
+        for number in range(len(ctx.fleet)):
+            work = plan(ctx, state, ctx.fleet.device(number))
+            assert work is None or ctx.quote(ctx.fleet.device(number), work).seconds >= 0.0
+        return plan(ctx, state, device)
+
+    world["method"] = Toy(asking, merge_s=world["method"].merge_s)
+    assert lived(world)[1] == spans
+
+
+@given(worlds(always=True))
+def test_a_quote_is_what_the_work_takes_of_a_device_that_nobody_cuts(world):
+    quoted = {}
+    plan = replace(world["method"].plan_, prepared_s=None)
+
+    def asking(ctx, state, device):
+        work = plan(ctx, state, device)
+        if work is not None:
+            quoted[device.id, ctx.now_s] = ctx.quote(device, work)
+        return work
+
+    world["method"] = Toy(asking)
+    _, spans = lived(world)
+    for task in filter(_is_done_task, spans):
+        quote = quoted[task["device"], task["start_s"]]
+        assert task["end_s"] - task["start_s"] == pytest.approx(quote.seconds, abs=1e-6)
+
+
+@given(worlds(), st.integers(1, 3))
+def test_an_idle_device_added_changes_nobody_elses_timeline(world, rounds):
+    world["schedule"] = Sync(rounds, 1, world["schedule"].deadline_s)  # so that few devices are asked
+    _, spans = lived(world)
+    *before, last = world["fleet"].groups
+    larger = Fleet((*before, replace(last, count=last.count + 1)), world["fleet"].samples)
+    _, with_it = lived({**world, "fleet": larger})
+    assume(all(row["device"] != len(world["fleet"]) for row in with_it))
+    assert with_it == spans
+
+
+@given(worlds())
+def test_a_round_asks_at_most_the_cohort_it_is_to_ask(world):
+    assume(isinstance(world["schedule"], Sync))
+    _, spans = lived(world)
+    schedule = world["schedule"]
+    starts = sorted(row["start_s"] for row in spans if row["kind"] == "idle" and row["device"] >= 0)
+    widest = max((sum(s == start for s in starts) for start in starts), default=0)
+    assert widest <= -(-schedule.cohort * schedule.over_select // 1)
+    assert all(a <= b for a, b in pairwise(starts))

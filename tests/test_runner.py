@@ -1,0 +1,112 @@
+"""fedsim.run from Python: everything meets, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+import pytest
+
+import fedsim
+from fedsim.errors import InputError, NeedsValues
+from tests.command import changed, write
+
+
+def digests(results):
+    """Return the digest of every run's timeline."""
+    return {(one["method"], one["seed"]): one["timeline_digest"] for one in results.summary["runs"]}
+
+
+def test_a_packaged_scenario_runs_by_name_with_overrides(tmp_path):
+    results = fedsim.run("quickstart", {"schedule.rounds": 2, "task.model": "mlp"}, out=tmp_path, executor="cost-only")
+    assert [one["rounds"] for one in results.summary["runs"]] == [2, 2, 2]
+    assert results.path.parent == tmp_path
+
+
+def test_every_executor_gives_the_same_timelines(tmp_path):
+    path = write(tmp_path)
+    made = {
+        name: fedsim.run(path, out=tmp_path / name, cache=tmp_path / f"cache-{name}", executor=name, workers=workers)
+        for name, workers in (("lazy", None), ("eager", None), ("pool", 2), ("cost-only", None))
+    }
+    assert len({tuple(digests(results).items()) for results in made.values()}) == 1
+    accuracies = {name: [one["accuracy"] for one in results.summary["runs"]] for name, results in made.items()}
+    assert accuracies["lazy"] == accuracies["eager"] == accuracies["pool"]
+    assert accuracies["cost-only"] == [None, None]
+
+
+def test_methods_live_in_one_world_and_seeds_in_others(tmp_path):
+    results = fedsim.run(write(tmp_path), seeds=[0, 1], out=tmp_path / "out", executor="cost-only")
+    frame = results.timeline
+    first = [frame[(frame.method == m) & (frame.seed == 0) & (frame.version == 0)] for m in ("fedavg", "fedprox")]
+    assert set(first[0].device) == set(first[1].device)
+    assert len(set(digests(results).values())) == 4
+
+
+def test_a_method_has_its_own_label_training_model_and_schedule(tmp_path):
+    methods = [
+        {"name": "fedavg"},
+        {"name": "fedavg", "label": "twice", "train": {"epochs": 2}},
+        {"name": "fedavg", "label": "wide", "model": {"name": "mlp", "hidden": [64]}},
+        {"name": "fedasync", "label": "async", "schedule": {"kind": "async", "merges": 5, "concurrency": 2}},
+        {"name": "fedavg", "label": "long", "schedule": {"rounds": 4}},
+    ]
+    results = fedsim.run(write(tmp_path, changed(method=methods)), out=tmp_path / "out", executor="cost-only")
+    found = {one["method"]: one for one in results.summary["runs"]}
+    assert list(found) == ["fedavg", "twice", "wide", "async", "long"]
+    assert found["twice"]["energy_j"] > found["fedavg"]["energy_j"]
+    assert found["twice"]["up_bytes"] == found["fedavg"]["up_bytes"]
+    assert found["wide"]["up_bytes"] > found["fedavg"]["up_bytes"]
+    assert [found[label]["rounds"] for label in ("fedavg", "async", "long")] == [2, 5, 4]
+
+
+def test_a_target_is_reported_with_its_cost(tmp_path):
+    scenario = changed(run={"target": {"accuracy": 0.05, "loss": 0.0001}})
+    results = fedsim.run(write(tmp_path, scenario), out=tmp_path / "out")
+    reached = results.summary["runs"][0]["to_target"]
+    assert set(reached) == {"accuracy=0.05", "loss=0.0001"}
+    assert set(reached["accuracy=0.05"]) == {"version", "at_s", "energy_j", "up_bytes", "down_bytes"}
+    assert reached["loss=0.0001"] is None
+
+
+def test_the_last_version_is_evaluated_however_seldom_others_are(tmp_path):
+    scenario = changed(schedule__rounds=5, run={"evaluate_every": 3})
+    results = fedsim.run(write(tmp_path, scenario), out=tmp_path / "out", executor="cost-only")
+    metrics = results.metrics
+    assert list(metrics[metrics.method == "fedavg"].version) == [0, 3, 5]
+
+
+def test_the_scenario_that_was_run_lies_beside_the_results_and_runs_again(tmp_path):
+    results = fedsim.run(write(tmp_path), {"schedule.rounds": 3}, out=tmp_path / "out", executor="cost-only")
+    again = fedsim.run(results.path / "scenario.toml", out=tmp_path / "again", executor="cost-only")
+    assert again.path.name == results.path.name
+    assert digests(again) == digests(results)
+
+
+def test_more_seeds_join_those_that_are_there(tmp_path):
+    path = write(tmp_path)
+    first = fedsim.run(path, seeds=[0], out=tmp_path / "out", executor="cost-only")
+    fedsim.run(path, seeds=[1], out=tmp_path / "out", executor="cost-only")
+    assert {run.seed for run in fedsim.Results.find(first.path).runs} == {0, 1}
+
+
+def test_another_profile_file_under_the_same_name_is_run_again(tmp_path):
+    from fedsim.scenario import find
+
+    text = (find("quickstart").parents[1] / "device_profiles" / "laptop.toml").read_text()
+    profile = tmp_path / "mine.toml"
+    profile.write_text(text)
+    path = write(tmp_path, changed(fleet=[{"profile": "mine.toml", "count": 4}]))
+    first = fedsim.run(path, out=tmp_path / "out", executor="cost-only")
+    profile.write_text(text.replace('idle = "', 'idle = "1'))
+    second = fedsim.run(path, out=tmp_path / "out", executor="cost-only")
+    assert second.path == first.path
+    assert second.summary["runs"][0]["energy_j"] > first.summary["runs"][0]["energy_j"]
+
+
+def test_bad_input_is_an_input_error_and_writes_nothing(tmp_path):
+    with pytest.raises(InputError, match="unknown scenario 'quikstart'; did you mean 'quickstart'"):
+        fedsim.run("quikstart", out=tmp_path / "out")
+    with pytest.raises(InputError, match="unknown executor 'lasy'"):
+        fedsim.run("quickstart", out=tmp_path / "out", executor="lasy")
+    zlib = changed(method__1={"name": "message-pruning", "coder": "zlib"})
+    with pytest.raises(NeedsValues, match="method 'message-pruning'"):
+        fedsim.run(write(tmp_path, zlib), out=tmp_path / "out", executor="cost-only")
+    assert not (tmp_path / "out").exists()
