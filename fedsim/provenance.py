@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -46,15 +47,30 @@ def _imports(module: str) -> frozenset[str]:
     for node in ast.walk(ast.parse(_source(module))):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module)
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(module, node)
+            found.add(base)
+            found.update(f"{base}.{alias.name}" for alias in node.names)
     own = {module.partition(".")[0], "fedsim"}
     return frozenset(n for n in found if n.partition(".")[0] in own and n != module and _file(n))
 
 
+def _absolute(module: str, node: ast.ImportFrom) -> str:
+    """Return the full name of what *module* imports from, relative imports included."""
+    name = node.module or ""
+    if not node.level:
+        return name
+    path = _file(module)
+    package = module if path and path.name == "__init__.py" else module.rpartition(".")[0]
+    parents = package.split(".")
+    return ".".join([*parents[: len(parents) - node.level + 1], *([name] if name else [])])
+
+
 @cache
 def _file(module: str) -> Path | None:
+    if module == "__main__":  # a script, which importlib would not find
+        script = getattr(sys.modules["__main__"], "__file__", None)
+        return Path(script) if script else None
     try:
         spec = importlib.util.find_spec(module)
     except (ModuleNotFoundError, ValueError):

@@ -20,7 +20,7 @@ from fedsim.experiment import Experiment, Where, prepare
 from fedsim.fleet import Fleet
 from fedsim.learn.problem import Problem
 from fedsim.learn.values import measure
-from fedsim.provenance import package_digest
+from fedsim.provenance import code_digest, package_digest
 from fedsim.results import Results, RunKey
 from fedsim.scenario import to_toml
 
@@ -107,7 +107,8 @@ def _check_sizes(experiment: Experiment) -> None:
 def _once(experiment: Experiment, key: RunKey, *, path: Path, how: How) -> dict[str, Any]:
     """Run one method with one seed, unless that has been done by this very code."""
     choice, progress, fresh = how.choice, how.progress, how.fresh
-    made_by = {"code": package_digest(), "executor": choice.executor, "inputs": experiment.inputs(key)}
+    code = f"{package_digest()} {code_digest(type(experiment.build_method(key.method)).__module__)}"
+    made_by = {"code": code, "executor": choice.executor, "inputs": experiment.inputs(key)}
     known = None if fresh else store.read_manifest(path, key)
     if known and known["made_by"] == made_by:
         jobs = known["summary"]["jobs_run"] + known["summary"]["jobs_cached"]

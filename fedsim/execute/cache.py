@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from fedsim.errors import InputError, RunError
@@ -61,7 +61,9 @@ class Cache:
             ) from error
 
     def __contains__(self, key: str) -> bool:
-        return self._row(key) is not None
+        """Tell whether the value is there; a file that is gone or cut short does not count."""
+        row = self._row(key)
+        return row is not None and (not row[1] or self._file_bytes(key) > row[1])
 
     def get(self, key: str) -> Any:
         """Return the value under *key* in fresh memory, or MISSING."""
@@ -75,7 +77,7 @@ class Cache:
         try:
             with safe_open(self._path(key), "pt") as file:
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        except (OSError, ValueError):
+        except (OSError, ValueError, SafetensorError):
             self._run("delete from vals where key = ?", key)
             return MISSING
         return unpack(tensors, skeleton)
@@ -133,6 +135,12 @@ class Cache:
 
     def _path(self, key: str) -> Path:
         return self._folder / "values" / key[:2] / f"{key}.safetensors"
+
+    def _file_bytes(self, key: str) -> int:
+        try:
+            return self._path(key).stat().st_size
+        except OSError:
+            return 0
 
     def _write(self, key: str, tensors: dict[str, torch.Tensor]) -> None:
         path = self._path(key)

@@ -29,6 +29,10 @@ _DEATHS_ALLOWED = 3
 _PRELOADED = (__name__, "torch._dynamo")  # once for the workers of all runs: seconds each, the latter by any optimiser
 
 
+class Gone(RunError):
+    """A stored value was evicted, or its file spoilt, after it had been seen."""
+
+
 class Memory:
     """The values that this process has at hand: sources, and what it used last from the cache."""
 
@@ -46,9 +50,7 @@ class Memory:
             return self._held[ref.key][0]
         value = self.cache.get(ref.key)
         if value is MISSING:
-            raise RunError(
-                f"the value of {ref!r} was evicted from the cache while it was needed: raise $FEDSIM_CACHE_BYTES"
-            )
+            raise Gone(f"the value of {ref!r} was in the cache and is gone: raise $FEDSIM_CACHE_BYTES, or run again")
         return self.hold(ref.key, value)
 
     def hold(self, key: str, value: Any) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from fedsim.errors import RunError
 from fedsim.execute.cache import MISSING, Cache
 from fedsim.execute.costs import Costs
-from fedsim.execute.crew import Memory
+from fedsim.execute.crew import Gone, Memory
 from fedsim.execute.graph import missing
 from fedsim.work import Load, Ref, Sized
 
@@ -48,7 +49,7 @@ class Lazy:
 
     @property
     def jobs_cached(self) -> int:
-        return len(self._found)
+        return len(self._found - self._made)
 
     def size(self, ref: Ref) -> Sized:
         return self._costs.size(ref)
@@ -63,8 +64,15 @@ class Lazy:
         return self.get_all([ref])[0]
 
     def get_all(self, refs: Sequence[Ref]) -> list[Any]:
-        self._compute(refs)
-        return [self._memory.value(ref) for ref in refs]
+        missed: set[str] = set()
+        while True:
+            try:
+                self._compute(refs)
+                return [self._memory.value(ref) for ref in refs]
+            except Gone as error:  # it is missing now, so the next try computes it
+                if str(error) in missed:
+                    raise
+                missed.add(str(error))
 
     def seal(self, tree: T) -> T:
         sealed = self._costs.seal(tree)
@@ -85,7 +93,14 @@ class Lazy:
         todo = missing(refs, self._there, self._costs.parents)
         self._unswept += len(todo)
         if todo:
-            self._crew.run([self._costs.recipe(ref) for ref in todo], lambda ref: self._made.add(ref.key))
+            self._crew.run([self._recipe(ref) for ref in todo], lambda ref: self._made.add(ref.key))
+
+    def _recipe(self, ref: Ref) -> Ref:
+        """Return *ref* with its recipe; that of a published value is no longer known once it was stored."""
+        found = self._costs.recipe(ref)
+        if found.kind is None:
+            raise RunError(f"the stored value of {ref!r} is spoilt: run again, and what is missing is computed")
+        return found
 
     def _there(self, ref: Ref) -> bool:
         if ref.kind is None and ref.inputs:

@@ -19,10 +19,12 @@ from fedsim.learn.models import make_spec
 from fedsim.learn.partition import partition
 from fedsim.learn.synthetic import CLASSES, SHAPE, SyntheticRule
 from fedsim.learn.train import init_model
+from fedsim.provenance import code_digest
 from fedsim.seeds import seed_of
 from fedsim.work import Ref, Sized, source
 
 Key = tuple[int, int]
+_RULE = "fedsim.learn.synthetic"  # its code is part of the rule that makes the data
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +105,11 @@ class Synthetic:
 
     @property
     def test(self) -> Ref:
-        return source("synthetic test", seed=self.rule.seed)
+        return source("synthetic test", code=code_digest(_RULE), seed=self.rule.seed)
 
     def shard(self, number: int, key: Key) -> Ref:
-        return source("synthetic shard", seed=self.rule.seed, samples=self.rule.samples, key=key)
+        rule = {"code": code_digest(_RULE), "seed": self.rule.seed, "samples": self.rule.samples}
+        return source("synthetic shard", **rule, key=key)
 
     def label_counts(self, number: int, key: Key) -> list[int]:
         return [int(n) for n in np.bincount(self.rule.labels(key), minlength=CLASSES)]

@@ -34,6 +34,8 @@ class FedAvg:
         return State(ctx.initial)
 
     def plan(self, ctx: Context, state: State, device: Device) -> Work | None:
+        if not device.samples:
+            return None
         trained = local_sgd(
             state.model,
             ctx.shard(device),

@@ -31,6 +31,8 @@ class FedProx:
         return FedAvg(self.train).init(ctx)
 
     def plan(self, ctx: Context, state: State, device: Device) -> Work | None:
+        if not device.samples:
+            return None
         trained = local_sgd(
             state.model,
             ctx.shard(device),

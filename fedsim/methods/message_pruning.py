@@ -37,6 +37,8 @@ class MessagePruning:
         return State(ctx.initial)
 
     def plan(self, ctx: Context, state: State, device: Device) -> Work | None:
+        if not device.samples:
+            return None
         sent = self._message(state.model) if self.direction != "up" else state.model
         received = decode(sent) if self.direction != "up" else state.model
         trained = local_sgd(

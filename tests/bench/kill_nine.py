@@ -1,6 +1,6 @@
 """Kill a run with -9 ten times at random instants, start it again each time, and print what was lost.
 
-    .venv/bin/python tests/bench/kill_nine.py
+.venv/bin/python tests/bench/kill_nine.py
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> int:
         last = values(path)
         _print("executor", "kill", "values kept", "jobs rerun", "of", "orphans", "same digest and metrics")
         good = [_kill(Path(name), executor, number, wanted=wanted, count=count, last=last)
-                for executor in ("lazy", "pool") for number in range(KILLS)]  # fmt: skip
+                for executor in sys.argv[1:] or ["lazy", "pool"] for number in range(KILLS)]  # fmt: skip
     return 0 if all(good) else 1
 
 
@@ -48,7 +48,7 @@ def _folder(where: str | Path, name: str) -> Path:
 
 
 def _print(*cells: object) -> None:
-    print("".join(f"{cell!s:>14}" for cell in cells), flush=True)  # noqa: T201
+    print("".join(f"{cell!s:>14}" for cell in cells), flush=True)
 
 
 if __name__ == "__main__":

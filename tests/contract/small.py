@@ -25,9 +25,9 @@ FLEET = [
     {"profile": "raspberry-pi-4", "count": 3, "link": "wifi-home"},
     {"profile": "phone-mid", "count": 3, "link": {"down": "1 Mbit/s", "up": "400 kbit/s", "latency": "50 ms"}},
 ]
-CHURN = {"kind": "markov", "mean_online": "2 s", "mean_offline": "500 ms"}
+CHURN = {"kind": "markov", "mean_online": "400 ms", "mean_offline": "300 ms"}
 SCHEDULES = {
-    "sync": {"kind": "sync", "rounds": 3, "cohort": 3, "over_select": 1.3, "deadline": "1500 ms"},
+    "sync": {"kind": "sync", "rounds": 3, "cohort": 3, "over_select": 1.3, "deadline": "2 s"},
     "async": {"kind": "async", "merges": 5, "concurrency": 3, "buffer": 2, "deadline": "3 s"},
 }
 

@@ -26,7 +26,9 @@ def distance(path, results, *labels):
 
 
 def test_fedprox_without_its_term_is_fedavg(tmp_path):
-    path = scenario(tmp_path, method=[method("fedavg"), method("fedprox", mu=0.0), method("fedprox", label="p", mu=1.0)])
+    path = scenario(
+        tmp_path, method=[method("fedavg"), method("fedprox", mu=0.0), method("fedprox", label="p", mu=1.0)]
+    )
     results = executed(path)
     assert distance(path, results, "fedavg", "fedprox") <= 1e-6 < distance(path, results, "fedavg", "p")
 
@@ -36,9 +38,7 @@ def test_fedbuff_with_a_full_buffer_of_equal_devices_is_fedavg(tmp_path):
     half = {**full, "buffer": 2}
     methods = [method("fedavg"), method("fedbuff", schedule=full), method("fedbuff", label="half", schedule=half)]
     schedule = {"kind": "sync", "rounds": 3, "cohort": 4}
-    path = scenario(
-        tmp_path, task=SYNTHETIC, fleet=EQUAL, availability=STILL, schedule=schedule, method=methods
-    )
+    path = scenario(tmp_path, task=SYNTHETIC, fleet=EQUAL, availability=STILL, schedule=schedule, method=methods)
     results = executed(path)
     assert distance(path, results, "fedavg", "fedbuff") <= 1e-6 < distance(path, results, "fedavg", "half")
 

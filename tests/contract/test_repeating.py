@@ -61,7 +61,7 @@ def test_fresh_reads_neither_results_nor_cache(tmp_path):
 
 
 def test_an_executor_reads_what_another_computed(finished):
-    path, first = finished
+    path, _ = finished
     assert jobs(executed(path, "pool", out="pool")) == 0
 
 

@@ -197,10 +197,8 @@ def test_a_device_that_returns_before_the_server_is_ready_waits_on():
 
 
 def test_what_the_server_prepared_for_a_device_that_left_serves_the_next():
-    sim, timeline = simulate(
-        Sync(2, 1), Toy(lambda *asked: _prepared(*asked)), availability=Script({0: (1.0, 7.0)}), on_dropout="discard"
-    )
-    assert [row[3:5] for row in log(timeline, server=True) if row[2] == "make"][0] == (0.0, 5.0)
+    _, timeline = run("discard", 1.0, 7.0, schedule=Sync(2, 1), method=Toy(_prepared))
+    assert next(row[3:5] for row in log(timeline, server=True) if row[2] == "make") == (0.0, 5.0)
     assert busy(timeline)[1] == (0, "download", 7.0, 9.0, 20, "done")
 
 

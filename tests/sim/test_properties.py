@@ -140,7 +140,9 @@ def test_a_task_that_is_done_sent_and_computed_exactly_what_was_asked(world):
     world["method"] = Toy(graph, merge_s=world["method"].merge_s)
     sim, spans = lived(world)
     done = [row for row in spans if row["outcome"] == "done" and row["device"] >= 0]
-    versions = {news.version: 20 if news.version else dict(sim.initial.params)["nbytes"] for news in sim._observer.heard}
+    versions = {
+        news.version: 20 if news.version else dict(sim.initial.params)["nbytes"] for news in sim._observer.heard
+    }
     for task in filter(_is_done_task, done):
         mine = [r for r in done if r["device"] == task["device"] and _inside(r, task)]
         slow = 1 + task["device"] if graph.uneven else 1

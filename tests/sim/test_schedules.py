@@ -142,6 +142,16 @@ def test_what_a_device_keeps_need_not_be_sent_or_computed_again_and_the_rest_is_
     assert computed == [("make", 7.0), ("make", 1.0), ("train", 3.0), ("make", 1.0), ("train", 3.0)]
 
 
+def test_what_is_not_kept_again_is_forgotten():
+    def keeping_once(ctx, state, device):
+        features = make(ctx.shard(device), nbytes=5, seconds=7.0)
+        trained = train(state.model, features, tag=state.merges)
+        return Work(down=(state.model,), up=(trained,), keep=() if state.merges else (features,))
+
+    _, timeline = simulate(Sync(rounds=3, cohort=1), Toy(keeping_once))
+    assert [row[2] for row in log(timeline) if row[1] == "compute"] == ["make", "train", "train", "make", "train"]
+
+
 def test_an_upload_may_be_empty():
     def silent(ctx, state, device):
         return Work(down=(state.model,), up=(), keep=(train(state.model, ctx.shard(device)),))
@@ -175,7 +185,7 @@ def test_what_has_not_ended_at_the_deadline_is_cut_and_late():
 
 
 def test_a_reply_at_the_very_deadline_counts():
-    sim, timeline = simulate(Sync(rounds=1, cohort=1, deadline_s=6.0))
+    _, timeline = simulate(Sync(rounds=1, cohort=1, deadline_s=6.0))
     assert [row[5] for row in busy(timeline)] == ["done", "done", "done"]
 
 
@@ -202,6 +212,18 @@ def test_of_replies_at_one_instant_over_selection_uses_the_lower_numbers_and_lea
     _, timeline = simulate(Sync(rounds=1, cohort=2, over_select=1.5), method, devices=3)
     outcomes = {row[0]: row[7] for row in log(timeline) if row[1] == "idle"}
     assert outcomes == {0: "done", 1: "done", 2: "late"}
+
+
+def test_a_reply_counts_as_of_its_instant_however_many_steps_end_in_it():
+    def by_steps(ctx, state, device):
+        if device.id == 1:
+            return plain_plan(ctx, state, device)
+        first = make(state.model, ctx.shard(device), nbytes=0, seconds=4.0)
+        return Work(down=(state.model,), up=(make(make(first, nbytes=0, seconds=0.0), nbytes=0, seconds=0.0),))
+
+    method = Toy(by_steps)
+    simulate(Sync(rounds=1, cohort=1, over_select=2.0), method, devices=2)
+    assert [reply.device for reply in method.heard[0]] == [0]
 
 
 def test_a_merge_hears_replies_in_the_order_of_devices_whoever_was_first():
@@ -273,7 +295,7 @@ def test_a_short_cohort_goes_ahead():
 # --- Async -------------------------------------------------------------------------------------------------
 def test_async_hands_out_new_work_after_each_merge():
     method = Toy(_uneven)
-    sim, timeline = simulate(Async(merges=3, concurrency=2), method, devices=2)
+    _, timeline = simulate(Async(merges=3, concurrency=2), method, devices=2)
     assert busy(timeline) == [
         (0, "download", 0.0, 2.0, 20, "done"),
         (1, "download", 0.0, 2.0, 20, "done"),
@@ -303,12 +325,15 @@ def test_async_merges_a_full_buffer_in_order_of_arrival():
 def test_replies_of_one_instant_reach_async_together_before_new_work_is_handed_out():
     method = Toy()
     simulate(Async(merges=2, concurrency=2, buffer=2), method, devices=2)
-    assert [[(r.device, r.version) for r in replies] for replies in method.heard] == [[(0, 0), (1, 0)], [(0, 1), (1, 1)]]
+    assert [[(r.device, r.version) for r in replies] for replies in method.heard] == [
+        [(0, 0), (1, 0)],
+        [(0, 1), (1, 1)],
+    ]
 
 
 def test_a_device_asked_twice_at_one_version_may_be_merged_twice():
     method = Toy()
-    sim, _ = simulate(Async(merges=2, concurrency=2, buffer=3), method, devices=2)
+    simulate(Async(merges=2, concurrency=2, buffer=3), method, devices=2)
     assert [[r.device for r in replies] for replies in method.heard] == [[0, 1, 0], [1, 0, 1]]
 
 
@@ -322,10 +347,16 @@ def test_async_cuts_each_device_at_its_own_deadline():
     ]
 
 
+def test_a_reply_at_the_very_deadline_counts_in_async_too():
+    method = Toy()
+    simulate(Async(merges=1, concurrency=1, deadline_s=6.0), method, stop_s=50.0)
+    assert [[reply.device for reply in replies] for replies in method.heard] == [[0]]
+
+
 def test_async_gives_an_open_place_to_a_device_that_returns():
     away = Script({1: (0.0, 3.0)})
     _, timeline = simulate(Async(merges=2, concurrency=2), devices=2, availability=away)
-    assert [row for row in busy(timeline) if row[0] == 1][0] == (1, "download", 3.0, 5.0, 20, "done")
+    assert next(row for row in busy(timeline) if row[0] == 1) == (1, "download", 3.0, 5.0, 20, "done")
 
 
 def test_async_goes_on_while_others_are_away_for_ever():
