@@ -52,7 +52,7 @@ def values(path: Path) -> int:
 
 
 def kill_after(path: Path, executor: str, *, n: int) -> set[int]:
-    """Start the run, kill it once *n* values are in its cache, and return its orphans after 5 s of grace."""
+    """Start the run, kill it once *n* values are in its cache, and return its orphans after 30 s of grace."""
     child = subprocess.Popen([sys.executable, "-c", CODE, str(path), executor], stderr=subprocess.DEVNULL)
     while values(path) < n and child.poll() is None:
         time.sleep(0.005)
@@ -60,7 +60,7 @@ def kill_after(path: Path, executor: str, *, n: int) -> set[int]:
     below = descendants(child.pid)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    end = time.monotonic() + 5.0
+    end = time.monotonic() + 30.0
     while any(alive(pid) for pid in below) and time.monotonic() < end:
         time.sleep(0.05)
     return {pid for pid in below if alive(pid)}

@@ -421,3 +421,17 @@ def test_combining_replies_may_be_free():
 
     sim, _ = simulate(Sync(rounds=1, cohort=2), Free(), devices=2)
     assert sim.now_s == 6.0
+
+
+def test_a_large_fleet_is_asked_on_until_somebody_is_willing():
+    def only_the_last(ctx, state, device):
+        return plain_plan(ctx, state, device) if device.id == 199 else None
+
+    sim, timeline = simulate(Sync(rounds=1, cohort=1), Toy(only_the_last), devices=200)
+    worked = {row[0] for row in busy(timeline) if row[1] == "compute" and row[0] >= 0}
+    assert (worked, sim.rounds_done) == ({199}, 1)
+
+
+def test_async_is_stalled_when_no_reply_ever_comes():
+    with pytest.raises(Stalled, match="the last 21 times that devices were asked, no reply came of it"):
+        simulate(Async(merges=1, concurrency=1, deadline_s=5.0, patience=3))
