@@ -45,10 +45,16 @@ class Evaluation:
         self._flush()
         return self._rows
 
+    @property
+    def accuracy(self) -> float | None:
+        """The first model's last accuracy; None if it was never evaluated."""
+        found = [row["accuracy"] for row in self._rows if row["model"] == self.models[0]]
+        return found[-1] if found else None
+
     def to_target(self, targets: Mapping[Any, float]) -> dict[str, Any]:
         """Return for each target when the first model reached it, and at what cost (None: never)."""
         found = {}
-        for metric, goal in targets.items():
+        for metric, goal in targets.items() if self._rows else ():
             first = [row for row in self._rows if row["model"] == self.models[0] and row[metric] is not None]
             hits = [row for row in first if _reached(metric, row[metric], goal)]
             names = ("version", "at_s", "energy_j", "up_bytes", "down_bytes")

@@ -80,6 +80,22 @@ class Experiment:
     def keys(self) -> list[RunKey]:
         return [RunKey(method.label, seed) for method in self.scenario.method for seed in self.problems]
 
+    def movable(self) -> dict[str, Any]:
+        """Return the resolved scenario with absolute paths, so that its file can be run from anywhere."""
+        tables = self.scenario.resolved()
+        task, partition = tables["task"], tables["task"]["partition"]
+        if task["data"].startswith("npz:"):
+            task["data"] = f"npz:{self._placed(task['data'].removeprefix('npz:'))}"
+        if "path" in partition:
+            partition["path"] = self._placed(partition["path"])
+        for table in (*tables["fleet"], tables["server"]):
+            if table["profile"].endswith(".toml"):
+                table["profile"] = self._placed(table["profile"])
+        return tables
+
+    def _placed(self, path: str) -> str:
+        return str((self.folder / Path(path).expanduser()).resolve())
+
     def method(self, label: str) -> MethodTable:
         return next(method for method in self.scenario.method if method.label == label)
 

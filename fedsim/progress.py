@@ -8,7 +8,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fedsim.results import RunKey, short_time
+from fedsim.results import RunKey
+from fedsim.units import short_time
 
 
 class Bars:

@@ -6,16 +6,28 @@ import ast
 import hashlib
 import importlib.util
 import sys
+import sysconfig
 from functools import cache
 from pathlib import Path
+
+from fedsim.errors import InputError
 
 
 @cache
 def code_digest(module: str) -> str:
-    """Return a digest of *module* and of every module of its package that it imports, in turn."""
+    """Return a digest of *module* and of every module that it imports, in turn, save installed libraries.
+
+    Raises InputError for code that lies in no file, such as a notebook's.
+    """
+    name = _real_name(module)
+    if _file(name) is None:
+        raise InputError(
+            f"module {module!r} lies in no file, so its values could not be told from older ones: put jobs and "
+            f"methods in a .py file"
+        )
     whole = hashlib.sha256()
-    for name in sorted(_reached(module)):
-        whole.update(name.encode() + b"\0" + _source(name))
+    for reached in sorted(_reached(name)):
+        whole.update(reached.encode() + b"\0" + _source(reached))
     return whole.hexdigest()[:16]
 
 
@@ -42,7 +54,7 @@ def _reached(module: str) -> set[str]:
 
 @cache
 def _imports(module: str) -> frozenset[str]:
-    """Return the modules of the same top package, or of fedsim, that *module* names in its import statements."""
+    """Return the modules, those of installed libraries aside, that *module* names in its import statements."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(_source(module))):
         if isinstance(node, ast.Import):
@@ -51,8 +63,7 @@ def _imports(module: str) -> frozenset[str]:
             base = _absolute(module, node)
             found.add(base)
             found.update(f"{base}.{alias.name}" for alias in node.names)
-    own = {module.partition(".")[0], "fedsim"}
-    return frozenset(n for n in found if n.partition(".")[0] in own and n != module and _file(n))
+    return frozenset(name for name in found if _is_own(name.partition(".")[0]) and name != module and _file(name))
 
 
 def _absolute(module: str, node: ast.ImportFrom) -> str:
@@ -66,17 +77,32 @@ def _absolute(module: str, node: ast.ImportFrom) -> str:
     return ".".join([*parents[: len(parents) - node.level + 1], *([name] if name else [])])
 
 
+def _real_name(module: str) -> str:
+    """Return the importable name of a module that runs as a script with ``python -m``."""
+    spec = getattr(sys.modules[module], "__spec__", None) if module == "__main__" else None
+    return spec.name if spec else module
+
+
+@cache
+def _is_own(top: str) -> bool:
+    """Tell whether the package *top* is fedsim or the user's, neither Python's nor an installed library."""
+    if top == "fedsim":
+        return True
+    path = None if top in sys.stdlib_module_names else _file(top)
+    libraries = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib")}
+    return path is not None and not libraries & set(path.parents)
+
+
 @cache
 def _file(module: str) -> Path | None:
-    if module == "__main__":  # a script, which importlib would not find
-        script = getattr(sys.modules["__main__"], "__file__", None)
-        return Path(script) if script else None
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ModuleNotFoundError, ValueError):
-        return None
-    origin = spec.origin if spec else None
-    return Path(origin) if origin and origin.endswith(".py") else None
+    loaded = getattr(sys.modules.get(module), "__file__", None)
+    if loaded is None:
+        try:
+            spec = importlib.util.find_spec(module) if module != "__main__" else None
+        except (ImportError, ValueError):
+            return None
+        loaded = spec.origin if spec else None
+    return Path(loaded) if loaded and loaded.endswith(".py") else None
 
 
 @cache

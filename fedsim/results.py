@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from fedsim.errors import InputError, RunError
 from fedsim.timeline import Timeline, read_table, write_table
+from fedsim.units import short_bytes, short_energy, short_time
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,6 +127,14 @@ def check_folder(option: str, path: Path) -> None:
         )
 
 
+def make_folder(option: str, path: Path) -> None:
+    """Make *path*; raises InputError where only trying tells that it cannot be written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{option} {str(path)!r}: cannot be written ({error.strerror}); choose another") from None
+
+
 def run_folder(path: Path, run: RunKey) -> Path:
     """Return the folder of one run."""
     return path / "runs" / run.method / f"seed-{run.seed}"
@@ -156,9 +165,9 @@ def write_scenario(results: Results, scenario: str) -> None:
     def write() -> None:
         results.path.mkdir(parents=True, exist_ok=True)
         write_text(results.path / "scenario.toml", scenario)
-        devices = [read_table(run_folder(results.path, run) / "devices.parquet") for run in results.runs]
-        if devices:
-            write_table(pa.concat_tables(devices, promote_options="permissive"), results.path / "devices.parquet")
+        runs = Results.find(results.path).runs  # those of earlier calls too
+        devices = [read_table(run_folder(results.path, run) / "devices.parquet") for run in runs]
+        write_table(pa.concat_tables(devices, promote_options="permissive"), results.path / "devices.parquet")
         write_text(results.path / "summary.json", json.dumps(results.summary, indent=1) + "\n")
         write_text(results.path / "summary.md", markdown(results.summary))
 
@@ -204,6 +213,7 @@ def usage(timeline: Timeline) -> pa.Table:
         **{name: _times(tasks, name) for name in ("done", "late", "cut", "lost")},
         **{name: _times(marks, name) for name in ("declined", "oom", "battery")},
         "energy_j": rows.groupby("device").energy_j.sum(),
+        "asked_s": (tasks.end_s - tasks.start_s).groupby(tasks.device).sum(),
     }
     table = pd.DataFrame({name: column.reindex(index, fill_value=0) for name, column in by.items()}, index=index)
     return pa.Table.from_pandas(table.reset_index(), preserve_index=False)
@@ -229,39 +239,6 @@ def cells(run: Mapping[str, Any]) -> list[str]:
         short_bytes(run["down_bytes"]), short_energy(run["energy_j"]), wasted, str(run["rounds"]),
         str(run["jobs_run"]),
     ]  # fmt: skip
-
-
-def short_time(seconds: float) -> str:
-    """Write a time in three digits.
-
-    >>> short_time(5120.3), short_time(0.25), short_time(0.0)
-    ('1.42 h', '250 ms', '0 s')
-    """
-    return _short(seconds, {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}, "s")
-
-
-def short_bytes(nbytes: float) -> str:
-    """Write a size in three digits and binary units.
-
-    >>> short_bytes(3.456 * 2**20), short_bytes(100)
-    ('3.46 MiB', '100 B')
-    """
-    return _short(nbytes, {"TiB": 2.0**40, "GiB": 2.0**30, "MiB": 2.0**20, "KiB": 2.0**10, "B": 1.0}, "B")
-
-
-def short_energy(joules: float) -> str:
-    """Write an energy in three digits.
-
-    >>> short_energy(12345.0), short_energy(12.0)
-    ('12.3 kJ', '12 J')
-    """
-    return _short(joules, {"GJ": 1e9, "MJ": 1e6, "kJ": 1e3, "J": 1.0, "mJ": 1e-3}, "J")
-
-
-def _short(value: float, units: Mapping[str, float], base: str) -> str:
-    unit = next((name for name, factor in units.items() if value >= 0.9995 * factor), base)
-    number = value / units[unit]
-    return f"{number:.3g} {unit}" if number < 999.5 else f"{number:.0f} {unit}"
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

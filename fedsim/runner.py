@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 import fedsim.results as store
@@ -81,6 +82,7 @@ def run(
 
 
 def _run_all(experiment: Experiment, path: Path, how: How) -> Results:
+    store.make_folder("--out", path)
     done: list[dict[str, Any]] = []
     summary = {"name": experiment.scenario.name, "digest": experiment.digest, "out": str(path), "runs": done}
     try:
@@ -89,7 +91,7 @@ def _run_all(experiment: Experiment, path: Path, how: How) -> Results:
     finally:
         made = Results(path, experiment.keys[: len(done)], summary)
         if done:
-            store.write_scenario(made, to_toml(experiment.scenario.resolved()))
+            store.write_scenario(made, to_toml(experiment.movable()))
     return made
 
 
@@ -108,7 +110,7 @@ def _once(experiment: Experiment, key: RunKey, *, path: Path, how: How) -> dict[
     """Run one method with one seed, unless that has been done by this very code."""
     choice, progress, fresh = how.choice, how.progress, how.fresh
     code = f"{package_digest()} {code_digest(type(experiment.build_method(key.method)).__module__)}"
-    made_by = {"code": code, "executor": choice.executor, "inputs": experiment.inputs(key)}
+    made_by = {"code": code, "executor": choice.executor, "inputs": experiment.inputs(key), "on": choice.environment}
     known = None if fresh else store.read_manifest(path, key)
     if known and known["made_by"] == made_by:
         jobs = known["summary"]["jobs_run"] + known["summary"]["jobs_cached"]
@@ -130,14 +132,14 @@ def _once(experiment: Experiment, key: RunKey, *, path: Path, how: How) -> dict[
         counts = {"jobs_run": executor.jobs_run, "jobs_cached": executor.jobs_cached}
     finally:
         executor.close()
-    last, totals = metrics[-len(evaluation.models) :][0], asdict(sim.recorder.totals)
+    totals = asdict(sim.recorder.totals)
     server_energy_j = totals.pop("server_energy_j")
     summary = {
         "method": key.method,
         "seed": key.seed,
         "status": "done" if sim.complete else "stopped",
         "timeline_digest": timeline.digest(),
-        "accuracy": last["accuracy"],
+        "accuracy": evaluation.accuracy,
         "virtual_s": sim.now_s,
         **totals,
         "rounds": sim.rounds_done,
@@ -151,7 +153,7 @@ def _once(experiment: Experiment, key: RunKey, *, path: Path, how: How) -> dict[
     tables = {
         "timeline": timeline.table,
         "metrics": pa.Table.from_pylist(metrics, store.METRICS),
-        "devices": devices_table(sim.fleet, problem, store.usage(timeline)),
+        "devices": devices_table(sim.fleet, problem, store.usage(timeline), until_s=sim.now_s),
     }
     store.write_run(path, key, tables, manifest={"made_by": made_by, "summary": summary})
     if progress:
@@ -159,8 +161,11 @@ def _once(experiment: Experiment, key: RunKey, *, path: Path, how: How) -> dict[
     return summary
 
 
-def devices_table(fleet: Fleet, problem: Problem, used: pa.Table) -> pa.Table:
-    """Join what each device is with what it did; above 10,000 devices only those that were asked."""
+def devices_table(fleet: Fleet, problem: Problem, used: pa.Table, *, until_s: float) -> pa.Table:
+    """Join what each device is with what it did; above 10,000 devices only those that were asked.
+
+    ``outside_j`` is what a device idled away outside its tasks, by the end of the run at *until_s*.
+    """
     asked = used["device"].to_pylist()
     numbers = range(len(fleet)) if len(fleet) <= _ALL_DEVICES else asked
     devices = [fleet.device(number) for number in numbers]
@@ -178,7 +183,8 @@ def devices_table(fleet: Fleet, problem: Problem, used: pa.Table) -> pa.Table:
     for name in used.column_names[1:]:
         column = used[name].combine_chunks().take(take).fill_null(0)
         still = still.append_column(name, column)
-    return still
+    idle_w = np.array([device.profile.idle_w for device in devices])
+    return still.append_column("outside_j", pa.array(idle_w * (until_s - still["asked_s"].to_numpy())))
 
 
 def _path(given: str | Path | None) -> Path | None:

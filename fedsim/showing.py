@@ -16,8 +16,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 from fedsim.fleet import Link, Profile
-from fedsim.results import CAPTION, HEADERS, cells, short_bytes, short_energy, short_time
+from fedsim.results import CAPTION, HEADERS, cells
 from fedsim.scenario import to_toml
+from fedsim.units import short_bytes, short_energy, short_time
 
 _ROOMY = 100
 _PIPED = 160
@@ -49,6 +50,8 @@ def summary(found: Mapping[str, Any]) -> None:
     out.print(f"[bold]{escape(found['name'])}[/]")
     out.print(made)
     out.print(CAPTION, style="dim", highlight=False)
+    if any(one["accuracy"] is None and one["executor"] != "cost-only" for one in found["runs"]):
+        out.print("acc -: there is no test set, so nothing is evaluated, and lazily nothing was trained")
     for one in found["runs"]:
         if one["status"] == "stopped":
             out.print(

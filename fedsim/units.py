@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 
 from fedsim.errors import InputError, nearest
 
@@ -57,37 +58,34 @@ def parse(text: object, kind: str) -> float:
     return value * units[unit]
 
 
-def show_time(seconds: float) -> str:
-    """Write virtual time for people.
+def short_time(seconds: float) -> str:
+    """Write a time in three digits.
 
-    >>> show_time(5120.3), show_time(0.25), show_time(200000)
-    ('1 h 25 min', '0.25 s', '2 d 7 h')
+    >>> short_time(5120.3), short_time(0.25), short_time(0.0)
+    ('1.42 h', '250 ms', '0 s')
     """
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
-    if seconds < 86400:
-        return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
-    return f"{int(seconds // 86400)} d {int(seconds % 86400 // 3600)} h"
+    return _short(seconds, {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}, "s")
 
 
-def show_bytes(nbytes: float) -> str:
-    """Write a size for people, in binary units.
+def short_bytes(nbytes: float) -> str:
+    """Write a size in three digits and binary units.
 
-    >>> show_bytes(3 * 2**20), show_bytes(100)
-    ('3 MiB', '100 B')
+    >>> short_bytes(3.456 * 2**20), short_bytes(100)
+    ('3.46 MiB', '100 B')
     """
-    for unit, factor in (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10)):
-        if nbytes >= factor:
-            return f"{nbytes / factor:.4g} {unit}"
-    return f"{nbytes:.4g} B"
+    return _short(nbytes, {"TiB": 2.0**40, "GiB": 2.0**30, "MiB": 2.0**20, "KiB": 2.0**10, "B": 1.0}, "B")
 
 
-def show_energy(joules: float) -> str:
-    """Write an energy for people.
+def short_energy(joules: float) -> str:
+    """Write an energy in three digits.
 
-    >>> show_energy(12345.0), show_energy(12.0)
-    ('12.35 kJ', '12 J')
+    >>> short_energy(12345.0), short_energy(12.0)
+    ('12.3 kJ', '12 J')
     """
-    return f"{joules / 1e3:.4g} kJ" if joules >= 1e3 else f"{joules:.4g} J"
+    return _short(joules, {"GJ": 1e9, "MJ": 1e6, "kJ": 1e3, "J": 1.0, "mJ": 1e-3}, "J")
+
+
+def _short(value: float, units: Mapping[str, float], base: str) -> str:
+    unit = next((name for name, factor in units.items() if value >= 0.9995 * factor), base)
+    number = value / units[unit]
+    return f"{number:.3g} {unit}" if number < 999.5 else f"{number:.0f} {unit}"

@@ -26,6 +26,7 @@ COLUMNS = {
     "devices": [
         "run", "method", "seed", "device", "profile", "link", "samples", "label_counts", "busy_s", "busy_j",
         "up_bytes", "down_bytes", "asked", "done", "late", "cut", "lost", "declined", "oom", "battery", "energy_j",
+        "asked_s", "outside_j",
     ],
 }  # fmt: skip
 
@@ -125,7 +126,7 @@ def test_what_is_not_there_is_refused_with_what_is(made, tmp_path):
 
 def test_a_manifest_says_what_made_the_run(made):
     manifest = made.manifest(RunKey("fedavg", 0))
-    assert set(manifest["made_by"]) == {"code", "executor", "inputs"}
+    assert set(manifest["made_by"]) == {"code", "executor", "inputs", "on"}
     assert manifest["summary"] == made.summary["runs"][0]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import fedsim
 from fedsim.errors import InputError, NeedsValues
+from fedsim.fleet import load_profile
 from tests.command import changed, write
 
 
@@ -110,3 +112,29 @@ def test_bad_input_is_an_input_error_and_writes_nothing(tmp_path):
     with pytest.raises(NeedsValues, match="method 'message-pruning'"):
         fedsim.run(write(tmp_path, zlib), out=tmp_path / "out", executor="cost-only")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_scenario_beside_the_results_runs_from_anywhere(tmp_path):
+    draws = np.random.default_rng(0)
+    x, y = draws.integers(0, 255, (60, 8, 8), dtype=np.uint8), np.arange(60) % 3
+    np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
+    task = {"task__data": "npz:own.npz", "task__partition": {"kind": "iid"}, "task__samples_per_device": ...}
+    made = fedsim.run(write(tmp_path, changed(**task)), out=tmp_path / "one")
+    again = fedsim.run(made.path / "scenario.toml", out=tmp_path / "two")
+    assert [one["timeline_digest"] for one in again.summary["runs"]] == [
+        one["timeline_digest"] for one in made.summary["runs"]
+    ]
+
+
+def test_devices_idle_outside_their_tasks_too(tmp_path):
+    made = fedsim.run(write(tmp_path, changed()), out=tmp_path / "out")
+    until_s = {(one["method"], one["seed"]): one["virtual_s"] for one in made.summary["runs"]}
+    for row in made.devices.itertuples():
+        idle_w = load_profile(row.profile).idle_w
+        assert row.outside_j == pytest.approx(idle_w * (until_s[row.method, row.seed] - row.asked_s))
+
+
+@pytest.mark.parametrize("label", [".", "..", "-x"])
+def test_a_label_names_a_folder_of_its_own(tmp_path, label):
+    with pytest.raises(InputError, match="a letter or digit first"):
+        fedsim.run(write(tmp_path, changed(method__0__label=label)), out=tmp_path / "out")

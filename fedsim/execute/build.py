@@ -36,6 +36,15 @@ class Choice:
     def crew_size(self) -> int:
         return self.workers or os.cpu_count() or 1
 
+    @property
+    def environment(self) -> str:
+        """The arithmetic behind the values; none if there are no values."""
+        if self.executor == "cost-only":
+            return ""
+        from fedsim.execute.cache import environment
+
+        return environment(self.torch_device)
+
     def check(self) -> None:
         """Raise InputError on what is not to be had."""
         if self.executor not in EXECUTORS:

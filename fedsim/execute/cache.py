@@ -63,7 +63,7 @@ class Cache:
     def __contains__(self, key: str) -> bool:
         """Tell whether the value is there; a file that is gone or cut short does not count."""
         row = self._row(key)
-        return row is not None and (not row[1] or self._file_bytes(key) > row[1])
+        return row is not None and (not _has_tensors(row[0]) or self._file_bytes(key) > row[1])
 
     def get(self, key: str) -> Any:
         """Return the value under *key* in fresh memory, or MISSING."""
@@ -72,7 +72,7 @@ class Cache:
             return MISSING
         self._run("update vals set used_s = ? where key = ?", time.time(), key)
         skeleton = json.loads(row[0])
-        if not row[1]:
+        if not _has_tensors(row[0]):
             return unpack({}, skeleton)
         try:
             with safe_open(self._path(key), "pt") as file:
@@ -166,6 +166,11 @@ class Cache:
         for key, size in self._db.execute(oldest).fetchall():
             if held <= self._budget:
                 return
-            self._run("delete from vals where key = ?", key)
-            self._path(key).unlink(missing_ok=True)
-            held -= size
+            if self._db.execute("delete from vals where key = ? and not pinned", (key,)).rowcount:
+                self._path(key).unlink(missing_ok=True)
+                held -= size
+
+
+def _has_tensors(skeleton: str) -> bool:
+    """Tell whether a stored skeleton names tensors, which may be empty ones."""
+    return '["tensor", ' in skeleton

@@ -57,9 +57,9 @@ class Costs:
         del self._sealed[key]
 
     @property
-    def sealed(self) -> list[str]:
+    def sealed(self) -> set[str]:
         """The keys of published values whose recipes are still kept."""
-        return list(self._sealed)
+        return set(self._sealed)
 
     def parents(self, ref: Ref) -> list[Ref]:
         return self.recipe(ref).parents()

@@ -56,6 +56,7 @@ class Memory:
     def hold(self, key: str, value: Any) -> Any:
         """Keep *value* at hand, letting go of what was used longest ago."""
         size = nbytes(pack(value, fresh=False)[0])
+        self._bytes -= self._held.pop(key, (None, 0))[1]
         self._held[key] = value, size
         self._bytes += size
         while self._bytes > _MEMORY_BYTES and len(self._held) > 1:
@@ -86,6 +87,7 @@ class Alone:
 
     def __init__(self, memory: Memory, device: str) -> None:
         self._memory, self._device = memory, device
+        self._threads = torch.get_num_threads()
         torch.set_num_threads(1)
 
     def run(self, jobs: Sequence[Ref], finished: Callable[[Ref], None]) -> None:
@@ -94,7 +96,8 @@ class Alone:
             finished(ref)
 
     def close(self) -> None:
-        """Nobody to send home."""
+        """Give the caller's threads back."""
+        torch.set_num_threads(self._threads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,11 +75,14 @@ class Lazy:
                 missed.add(str(error))
 
     def seal(self, tree: T) -> T:
+        known = self._costs.sealed
         sealed = self._costs.seal(tree)
-        kept = [key for key in self._costs.sealed if self._has(key)]
-        self._cache.pin(kept)
-        for key in kept:
-            self._costs.release(key)
+        news = self._costs.sealed - known  # besides, only what was made or found since can have been stored
+        stored = [key for key in news | (known & (self._made | self._found)) if self._has(key)]
+        self._cache.pin(stored)
+        for key in stored:
+            if self._has(key):  # not evicted by another process before it was pinned
+                self._costs.release(key)
         return sealed
 
     def close(self) -> None:

@@ -1,6 +1,5 @@
 """The methods by name, one file each; a new one is a file and a line here."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from fedsim.methods.fedasync import FedAsync
@@ -9,7 +8,7 @@ from fedsim.methods.fedbuff import FedBuff
 from fedsim.methods.fedprox import FedProx
 from fedsim.methods.message_pruning import MessagePruning
 
-METHODS: Mapping[str, type[Any]] = {
+METHODS: dict[str, type[Any]] = {
     "fedavg": FedAvg,
     "fedprox": FedProx,
     "fedasync": FedAsync,

@@ -72,7 +72,9 @@ def _name(pattern: str, allowed: str) -> AfterValidator:
 
 
 Name = Annotated[str, _name(r"[a-z0-9_-]{1,64}", "small letters, digits, _ and -")]
-Label = Annotated[str, _name(r"[A-Za-z0-9_.=+-]{1,64}", "letters, digits and _ . = + -")]
+Label = Annotated[
+    str, _name(r"[A-Za-z0-9][A-Za-z0-9_.=+-]{0,63}", "letters, digits and _ . = + -, a letter or digit first")
+]
 
 
 def _training(check: Callable[..., Any]) -> BeforeValidator:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
 
 import simpy
 
 from fedsim.fleet import Profile
-from fedsim.sim.pricing import Pricing
+from fedsim.sim.pricing import Cost, Pricing
 from fedsim.timeline import Recorder
 from fedsim.timeline.recorder import SERVER, Span
 from fedsim.work import Ref, missing_at
@@ -22,6 +23,7 @@ class Place:
         self._env, self._pricing, self._recorder = env, pricing, recorder
         self._processor = simpy.Resource(env, 1)
         self._under_way: dict[str, simpy.Event] = {}
+        self._running: Callable[[], Span] | None = None
 
     def ensure(self, refs: Sequence[Ref], version: int) -> simpy.Event | None:
         """Return an event that fires once *refs* are held here; None if they are already."""
@@ -29,9 +31,11 @@ class Place:
         return self._env.process(self._prepare(wanted, version)) if wanted else None
 
     def close(self) -> None:
-        """Bill the idle power of the whole run."""
+        """Bill the idle power of the whole run, and what the end of the run cuts."""
+        if self._running is not None:
+            self._note(self._running(), "cut")
         idle_j = self.profile.idle_w * self._env.now
-        self._note(Span(self.name, SERVER, "idle", "", "", 0.0, self._env.now, 0, idle_j, 0))
+        self._note(Span(self.name, SERVER, "idle", "", "", 0.0, self._env.now, 0, idle_j, 0), "done")
 
     def _prepare(self, wanted: tuple[Ref, ...], version: int) -> Generator[simpy.Event, None, None]:
         for ref in missing_at(self.name, self.holds, wanted):
@@ -45,15 +49,22 @@ class Place:
         cost = self._pricing.cost(self.profile, ref)
         with self._processor.request() as turn:
             yield turn
-            start_s = self._env.now
+            self._running = partial(self._so_far, ref.label, self._env.now, cost, version=version)
             yield self._env.timeout(cost.seconds)
-            now = self._env.now
-            self._note(Span(self.name, SERVER, "compute", "", ref.label, start_s, now, 0, cost.joules, version))
+            self._note(self._running(), "done")
+            self._running = None
         self.holds.add(ref.key)
         self._pricing.executor.hint(ref)
         del self._under_way[ref.key]
         done.succeed()
 
-    def _note(self, span: Span) -> None:
+    def _so_far(self, job: str, start_s: float, cost: Cost, *, version: int) -> Span:
+        """Return the span of a job that began at *start_s*, up to now."""
+        now_s = self._env.now
+        share = (now_s - start_s) / cost.seconds if cost.seconds else 1.0
+        joules = cost.joules * min(1.0, share)
+        return Span(self.name, SERVER, "compute", "", job, start_s, now_s, 0, joules, version)
+
+    def _note(self, span: Span, outcome: str) -> None:
         self._recorder.count(span)
-        self._recorder.span(span, "done")
+        self._recorder.span(span, outcome)

@@ -65,7 +65,7 @@ class Sync:
             sim.rounds_done += 1
 
     def _ask(self, sim: Simulation, number: int) -> Generator[simpy.Event, None, list[Task]]:
-        want = math.ceil(self.cohort * self.over_select)
+        want = math.ceil(round(self.cohort * self.over_select, 9))
         tries = 0
         while True:
             asked = sim.ask(want, want, "round", number, tries)

@@ -207,11 +207,16 @@ class Simulation:
         replies = []
         for task in tasks:
             assert task.reply is not None
-            task.settle(DONE)
             self._keep(task, [ref.key for ref in task.reply.keep])
             replies.append(replace(task.reply, staleness=self.version - task.reply.version))
         state = self.method.merge(self, self._state, replies)
-        yield from self._publish(state, len(replies))
+        try:
+            yield from self._publish(state, len(replies))
+        except simpy.Interrupt:
+            self.leave(tasks)
+            raise
+        for task in tasks:
+            task.settle(DONE)
         self._forget(tasks)
 
     # --- Inside -----------------------------------------------------------------------------------

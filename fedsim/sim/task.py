@@ -36,7 +36,7 @@ class Task:
         self.ended_s = math.inf
         self.received = False
         self._sim, self._env = sim, sim.env
-        self._spans: list[tuple[Span, bool]] = []
+        self._spans: list[Span] = []
         self._off_s = math.inf
         self.process = sim.env.process(self._run())
 
@@ -47,8 +47,8 @@ class Task:
 
     def settle(self, outcome: str) -> None:
         """Write down the spans, now that their use is known."""
-        for span, repeated in self._spans:
-            self._sim.recorder.span(span, CUT if repeated else outcome)
+        for span in self._spans:
+            self._sim.recorder.span(span, outcome)
         self._spans.clear()
 
     def _run(self) -> Generator[simpy.Event, None, None]:
@@ -123,7 +123,10 @@ class Task:
             place, number = f"device-{self.device.id}", self.device.id
             span = Span(place, number, kind, link, job, start_s, end_s, part.nbytes, part.joules, self.version)
             self._sim.recorder.count(span)
-            self._spans.append((span, repeated))
+            if repeated:
+                self._sim.recorder.span(span, CUT)
+            else:
+                self._spans.append(span)
 
 
 class _Stopped(Exception):

@@ -30,7 +30,7 @@ SCHEMA = pa.schema(
     ]
 )
 COLUMNS = tuple(SCHEMA.names)
-_ORDER = ("start_s", "end_s", "device", "kind", "job", "version", "outcome", "bytes")
+_ORDER = ("start_s", "end_s", "device", "kind", "job", "version", "outcome", "bytes", "link", "energy_j", "place")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -215,3 +215,17 @@ def test_a_source_has_a_recipe_too(tmp_path):
     cache = cache_in(tmp_path)
     cache.put(Ref("abc"), KIB)
     assert cache.recipes("ab")[0][1] == "source"
+
+
+def test_a_value_of_empty_tensors_comes_back(tmp_path):
+    cache, ref = cache_in(tmp_path), refs(1)[0]
+    cache.put(ref, {"mask": torch.zeros(0, dtype=torch.bool)})
+    assert (ref.key in cache, cache_in(tmp_path).get(ref.key)["mask"].shape) == (True, (0,))
+
+
+def test_what_is_pinned_while_others_are_swept_stays(tmp_path):
+    cache, ref = cache_in(tmp_path, budget=0), refs(1)[0]
+    cache.put(ref, torch.zeros(10))
+    cache.pin([ref.key])
+    cache.sweep()
+    assert ref.key in cache

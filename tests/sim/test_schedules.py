@@ -435,3 +435,17 @@ def test_a_large_fleet_is_asked_on_until_somebody_is_willing():
 def test_async_is_stalled_when_no_reply_ever_comes():
     with pytest.raises(Stalled, match="the last 21 times that devices were asked, no reply came of it"):
         simulate(Async(merges=1, concurrency=1, deadline_s=5.0, patience=3))
+
+
+@pytest.mark.parametrize(("cohort", "factor", "asked"), [(50, 1.1, 55), (90, 1.1, 99), (10, 1.01, 11)])
+def test_over_selection_asks_the_product_rounded_up(cohort, factor, asked):
+    _, timeline = simulate(Sync(rounds=1, cohort=cohort, over_select=factor), devices=100)
+    assert len([row for row in log(timeline) if row[1] == "idle"]) == asked
+
+
+def test_a_merge_that_the_stop_time_cuts_used_nothing_and_is_billed_so_far():
+    sim, timeline = simulate(Sync(rounds=1, cohort=1), Toy(merge_s=10.0), stop_s=11.0)
+    outcomes = {row[-1] for row in log(timeline)}
+    merge = next(row for row in log(timeline, server=True) if row[0] == -1 and row[1] == "compute")
+    assert (outcomes, merge) == ({"late"}, (-1, "compute", "make", 6.0, 11.0, 0, 10.0, "cut"))
+    assert (sim.rounds_done, sim.recorder.totals.wasted_s) == (0, 6.0)
