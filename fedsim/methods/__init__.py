@@ -8,6 +8,7 @@ from fedsim.methods.fedavg import FedAvg
 from fedsim.methods.fedbuff import FedBuff
 from fedsim.methods.fedprox import FedProx
 from fedsim.methods.message_pruning import MessagePruning
+from fedsim.methods.qat import QAT
 
 METHODS: Mapping[str, type[Any]] = {
     "fedavg": FedAvg,
@@ -15,4 +16,5 @@ METHODS: Mapping[str, type[Any]] = {
     "fedasync": FedAsync,
     "fedbuff": FedBuff,
     "message-pruning": MessagePruning,
+    "qat": QAT,
 }
