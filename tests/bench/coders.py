@@ -15,12 +15,12 @@ from torch import nn
 
 from fedsim.learn.coders import CODERS, read, write
 from fedsim.learn.messages import KEPT
-from fedsim.learn.models import make_spec
 from fedsim.learn.parts import Parts, layout, put_together, take_apart
 from fedsim.learn.prune import kept_mask
 from fedsim.learn.trace import trace_step
-from fedsim.learn.values import Message, Model, flatten
+from fedsim.learn.values import Message, flatten
 from fedsim.work import OpClass
+from tests.learn.nets import he_resnet12
 
 _REPEATS = 5
 
@@ -47,19 +47,6 @@ def memory_rate() -> float:
         nn.functional.cross_entropy(module(x), y).backward()
 
     return moved / seconds(step, 30)
-
-
-def he_resnet12() -> Model:
-    """Return the He-initialised ResNet-12 of methods.md 4.4."""
-    torch.manual_seed(0)
-    spec = make_spec("resnet12", 10, (3, 32, 32))
-    module = spec.build()
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(part.weight)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
-    return Model(spec.as_params(), {name: t.detach() for name, t in module.state_dict().items()})
 
 
 def coding_s(parts: Parts, coder: str) -> tuple[int, float, float]:
