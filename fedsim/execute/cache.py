@@ -13,6 +13,7 @@ import platform
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -33,14 +34,15 @@ create table if not exists sizes(key text primary key, size text);
 create table if not exists recipes(key text primary key, name text, inputs text, params text);
 """
 _ROW = "select small, nbytes from vals where key = ?"
-_PACKAGES = ("torch", "torchvision", "numpy", "safetensors")
+_PACKAGES = ("torch", "torchvision", "numpy", "safetensors", "zstandard")
 
 
 def environment(device: str) -> str:
     """Name what, beside the recipe, decides a value's bits: versions, instruction set, device kind."""
     kind = torch.cuda.get_device_name() if device.startswith("cuda") else platform.machine()
     isa = torch.backends.cpu.get_cpu_capability()
-    parts = [f"{name}={version(name)}" for name in _PACKAGES] + [kind, isa, "plain", "float32", "threads=1"]
+    packages = [f"{name}={version(name)}" for name in _PACKAGES] + [f"zlib={zlib.ZLIB_RUNTIME_VERSION}"]
+    parts = [*packages, kind, isa, "plain", "float32", "threads=1"]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fedsim.learn import loads
 from fedsim.learn.values import Model, ModelSize
-from fedsim.work import Load, job
+from fedsim.work import Load, Ref, job
 
 
 def _first(models: tuple[ModelSize, ...], *_: object, **__: object) -> ModelSize:
@@ -46,6 +46,13 @@ def difference(new: Model, old: Model) -> Model:
 def add_scaled(model: Model, deltas: tuple[Model, ...], weights: tuple[float, ...]) -> Model:
     """Return model + the sum of weight * delta."""
     return _combined((model, *deltas), [1.0, *weights])
+
+
+def merged(model: Ref, found: tuple[Ref, ...], samples: tuple[int, ...], *, updates: bool) -> Ref:
+    """Name the mean of *found* weighted by *samples*, or *model* plus that mean where *found* are updates."""
+    if not updates:
+        return average(found, samples)
+    return add_scaled(model, found, tuple(n / sum(samples) for n in samples))
 
 
 def _combined(models: tuple[Model, ...], factors: list[float]) -> Model:

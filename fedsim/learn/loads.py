@@ -14,11 +14,14 @@ from fedsim.work import Load, Op, OpClass
 @cache
 def training(spec: tuple[Any, ...], data: DataSize, *, epochs: int, batch_size: int, optimizer: str) -> Load:
     """Return the Load of *epochs* over *data*, its last, smaller batch included."""
-    step = _step(spec, optimizer)
-    full, rest = divmod(data.n, batch_size)
+    return repeated(_step(spec, optimizer), data.n, batch_size) * epochs
+
+
+def repeated(step: AffineLoad, n: int, batch_size: int) -> Load:
+    """Return the Load of *step* over *n* examples, its last, smaller batch included."""
+    full, rest = divmod(n, batch_size)
     load = step.at(batch_size) * full if full else Load()
-    load = load + step.at(rest) if rest else load
-    return load * epochs
+    return load + step.at(rest) if rest else load
 
 
 @cache
@@ -36,10 +39,7 @@ def proximal(n: int, steps: int) -> Load:
 @cache
 def predicting(spec: tuple[Any, ...], data: DataSize, *, batch_size: int = 64) -> Load:
     """Return the Load of one forward pass over *data*."""
-    step = _forward(spec)
-    full, rest = divmod(data.n, batch_size)
-    load = step.at(batch_size) * full if full else Load()
-    return load + step.at(rest) if rest else load
+    return repeated(_forward(spec), data.n, batch_size)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -60,18 +60,40 @@ def local_sgd(
     """Train on one shard by cross-entropy, with FedProx's (mu/2)||w - w0||^2 in the loss if mu > 0."""
     module = model.module().train()
     start = [p.detach().clone() for p in module.parameters()] if mu else []
-    update = _optimizer(module, optimizer, lr=lr, momentum=momentum, weight_decay=weight_decay)
-    for index in _batches(data.n, batch_size, epochs, seed=seed):
-        x, y = data.batch(index)  # (B, C, H, W), (B,)
-        update.zero_grad()
-        nn.functional.cross_entropy(module(x), y).backward()  # type: ignore[no-untyped-call]
+
+    def pull() -> None:
         for p, p0 in zip(module.parameters(), start, strict=False):
             assert p.grad is not None
             p.grad.add_(p.detach() - p0, alpha=mu)
-        if clip_norm:
-            nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
-        update.step()
+
+    update = optimiser(module, optimizer, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    for x, y in batches(data, batch_size, epochs, seed=seed):
+        step(module, x, y, update=update, clip_norm=clip_norm, adjust=pull)
     return Model(model.spec, dict(module.state_dict()))
+
+
+def step(
+    module: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    update: torch.optim.Optimizer,
+    clip_norm: float,
+    adjust: Callable[[], None] = lambda: None,
+) -> None:
+    """Take one step of cross-entropy on x (B, C, H, W) and y (B,); *adjust* may change the gradients."""
+    update.zero_grad()
+    nn.functional.cross_entropy(module(x), y).backward()  # type: ignore[no-untyped-call]
+    adjust()
+    if clip_norm:
+        nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
+    update.step()
+
+
+def batches(data: Examples, batch_size: int, epochs: int, *, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of every epoch: x (B, C, H, W) and y (B,)."""
+    for index in _batches(data.n, batch_size, epochs, seed=seed):
+        yield data.batch(index)
 
 
 def _batches(n: int, batch_size: int, epochs: int, *, seed: int) -> Iterator[Tensor]:
@@ -82,9 +104,10 @@ def _batches(n: int, batch_size: int, epochs: int, *, seed: int) -> Iterator[Ten
         yield from (order[at : at + batch_size] for at in range(0, n, batch_size))
 
 
-def _optimizer(
+def optimiser(
     module: nn.Module, name: str, *, lr: float, momentum: float, weight_decay: float
 ) -> torch.optim.Optimizer:
+    """Return the optimiser *name* over the parameters of *module*."""
     if name == "sgd":
         return torch.optim.SGD(module.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
     kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW

@@ -44,40 +44,20 @@ class ModelSize:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pruned:
-    """A network with small entries dropped: kept values, (K,), and the mask over all, (N,) bool.
-
-    The entries are those of the floating-point tensors in the state_dict's order; ``rest`` are the others.
-    """
-
-    spec: tuple[Any, ...]
-    values: Tensor
-    mask: Tensor
-    rest: State
-
-
-@dataclass(frozen=True, slots=True)
-class PrunedSize:
-    """A pruned network's size in memory: of N = ``model.entries`` entries, ``kept`` are left."""
-
-    model: ModelSize
-    kept: int
-
-    @property
-    def nbytes(self) -> int:
-        return bitmask_bytes(self)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Message:
-    """An encoded network: the very bytes on the wire, (B,) uint8, and how to read them."""
+    """An encoded network: the very bytes on the wire, (B,) uint8, and how to read them.
+
+    bits: of a quantised weight; kept: how many entries were not dropped.
+    """
 
     spec: tuple[Any, ...]
     coder: str
     data: Tensor
+    bits: int
+    kept: int
 
     def size(self) -> MessageSize:
-        return MessageSize(model_size(self.spec), self.data.numel())
+        return MessageSize(model_size(self.spec), self.data.numel(), self.coder, self.bits, self.kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +66,9 @@ class MessageSize:
 
     model: ModelSize
     nbytes: int
+    coder: str
+    bits: int
+    kept: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +92,6 @@ def model_size(spec: tuple[Any, ...]) -> ModelSize:
     return ModelSize(spec, entries, sum(prod(t.shape) * t.element_size() for t in state.values()))
 
 
-def bitmask_bytes(size: PrunedSize) -> int:
-    """Return the length of a bitmask message: a bit an entry, 4 bytes a kept value, the rest as it is."""
-    rest = size.model.nbytes - 4 * size.model.entries
-    return (size.model.entries + 7) // 8 + 4 * size.kept + rest
-
-
 def flatten(state: State) -> Tensor:
     """Return all floating-point entries of *state* as one vector (N,), in its order."""
     return torch.cat([t.reshape(-1) for t in state.values() if t.is_floating_point()])
-
-
-def unflatten(vector: Tensor, like: State, rest: State) -> State:
-    """Cut *vector* (N,) into tensors shaped as in *like*; non-float tensors are taken from *rest*."""
-    state, at = {}, 0
-    for name, t in like.items():
-        if t.is_floating_point():
-            state[name] = vector[at : at + t.numel()].reshape(t.shape)
-            at += t.numel()
-        else:
-            state[name] = rest[name]
-    return state

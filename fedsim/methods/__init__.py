@@ -7,6 +7,7 @@ from fedsim.methods.fedavg import FedAvg
 from fedsim.methods.fedbuff import FedBuff
 from fedsim.methods.fedprox import FedProx
 from fedsim.methods.message_pruning import MessagePruning
+from fedsim.methods.qat import QAT
 
 METHODS: dict[str, type[Any]] = {
     "fedavg": FedAvg,
@@ -14,4 +15,5 @@ METHODS: dict[str, type[Any]] = {
     "fedasync": FedAsync,
     "fedbuff": FedBuff,
     "message-pruning": MessagePruning,
+    "qat": QAT,
 }

@@ -1,9 +1,8 @@
 """Magnitude-pruned messages: Grativol Ribeiro et al., ICECS 2023 (arXiv 2310.14693).
 
-At rate theta the smallest floor(theta * N) of all N entries of the state_dict are dropped from a
-message, by one global threshold with nothing exempt. Departs from the authors' code in that ties
-are dropped by index, so that a bitmask message's length follows from theta, and in that a real
-coder writes the message; the code only counts non-zeros.
+At rate theta the smallest floor(theta * N) of all N entries of the state_dict are dropped from a message by one
+global threshold, nothing exempt. Departs from the authors' code, which only counts non-zeros, in that ties go by
+index and a real coder writes the message. Beyond the paper: scope, payload, error_feedback, bits < 32 (see qat).
 """
 
 from __future__ import annotations
@@ -15,22 +14,40 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Lt
 
 from fedsim.fleet import Device
-from fedsim.learn.aggregate import average
-from fedsim.learn.compress import decode, drop_small, encode
-from fedsim.learn.train import local_sgd
+from fedsim.learn.aggregate import add_scaled, difference, merged
+from fedsim.learn.messages import decode, encode
+from fedsim.learn.prune import drop_small, restore
+from fedsim.learn.qat import trained
+from fedsim.learn.quantise import in_use, quantised
 from fedsim.method import Context
-from fedsim.methods.fedavg import State
 from fedsim.training import Train
-from fedsim.work import Ref, Reply, Work
+from fedsim.work import Local, Ref, Reply, Work
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The global model, how many merges made it, and what each device has not yet sent."""
+
+    model: Ref
+    version: int = 0
+    unsent: Local = field(default_factory=Local)
 
 
 @dataclass(frozen=True, slots=True)
 class MessagePruning:
-    """FedAvg with pruned, coded messages; the model is evaluated before the server's cut."""
+    """FedAvg with pruned, coded messages; the model is evaluated before the server's cut.
+
+    payload: what goes up. error_feedback: an upload adds what the last merged one left out (Seide et al. 2014).
+    """
 
     rate: Annotated[float, Ge(0), Lt(1)] = 0.5
+    scope: Literal["global", "layer"] = "global"
     direction: Literal["both", "up", "down"] = "both"
-    coder: Literal["bitmask", "zlib"] = "bitmask"
+    payload: Literal["weights", "updates"] = "weights"
+    coder: Literal["bitmask", "none", "gaps", "zlib", "lzma", "zstd", "huffman"] = "bitmask"
+    bits: Literal[32, 8, 4, 2, 1] = 32
+    scale: Literal["float", "pow2"] = "float"
+    error_feedback: bool = False
     train: Train = field(default_factory=Train)
 
     def init(self, ctx: Context) -> State:
@@ -39,22 +56,26 @@ class MessagePruning:
     def plan(self, ctx: Context, state: State, device: Device) -> Work | None:
         if not device.samples:
             return None
-        sent = self._message(state.model) if self.direction != "up" else state.model
-        received = decode(sent) if self.direction != "up" else state.model
-        trained = local_sgd(
-            received,
-            ctx.shard(device),
-            **self.train.at(state.version, ctx.rounds),
-            seed=ctx.seed("train", device.key, state.version),
-        )
-        return Work(down=(sent,), up=(self._message(trained) if self.direction != "down" else trained,))
+        down = state.model if self.direction == "up" else encode(self._cut(state.model), coder=self.coder)
+        start = down if self.direction == "up" else decode(down)
+        how = {**self.train.at(state.version, ctx.rounds), "seed": ctx.seed("train", device.key, state.version)}
+        full = trained(start, ctx.shard(device), bits=self.bits, scale=self.scale, **how)
+        full = difference(full, start) if self.payload == "updates" else full
+        if self.direction == "down":
+            return Work(down=(down,), up=(full,))
+        full = add_scaled(full, (state.unsent[device.id],), (1.0,)) if device.id in state.unsent else full
+        kept = self._cut(full)
+        unsent = (difference(full, restore(kept)),) if self.error_feedback else ()
+        return Work(down=(down,), up=(encode(kept, coder=self.coder),), keep=unsent)
 
     def merge(self, ctx: Context, state: State, replies: Sequence[Reply]) -> State:
-        models = tuple(decode(r.up[0]) if self.direction != "down" else r.up[0] for r in replies)
-        return State(average(models, tuple(r.samples for r in replies)), state.version + 1)
+        found = tuple(r.up[0] if self.direction == "down" else decode(r.up[0]) for r in replies)
+        model = merged(state.model, found, tuple(r.samples for r in replies), updates=self.payload == "updates")
+        unsent = state.unsent.replace({r.device: r.keep[0] for r in replies if r.keep})
+        return State(model, state.version + 1, unsent)
 
     def models(self, state: State) -> Mapping[str, Ref]:
-        return {"global": state.model}
+        return {"global": in_use(state.model, bits=self.bits, scale=self.scale)}
 
-    def _message(self, model: Ref) -> Ref:
-        return encode(drop_small(model, rate=self.rate), coder=self.coder)
+    def _cut(self, model: Ref) -> Ref:
+        return quantised(drop_small(model, rate=self.rate, scope=self.scope), bits=self.bits, scale=self.scale)
