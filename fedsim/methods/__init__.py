@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fedsim.methods.fedadam import FedAdam
 from fedsim.methods.fedasync import FedAsync
 from fedsim.methods.fedavg import FedAvg
 from fedsim.methods.fedbuff import FedBuff
@@ -12,6 +13,7 @@ from fedsim.methods.message_pruning import MessagePruning
 METHODS: Mapping[str, type[Any]] = {
     "fedavg": FedAvg,
     "fedprox": FedProx,
+    "fedadam": FedAdam,
     "fedasync": FedAsync,
     "fedbuff": FedBuff,
     "message-pruning": MessagePruning,
