@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -14,8 +14,10 @@ from fedsim.learn.models import ModelSpec
 from fedsim.learn.values import Model, ModelSize, model_size
 from fedsim.work import Load, job
 
+Loss = Callable[[Tensor, Tensor], Tensor]
 
-def _training_load(
+
+def training_load(
     model: ModelSize,
     data: DataSize,
     *,
@@ -23,9 +25,10 @@ def _training_load(
     batch_size: int,
     optimizer: str,
     momentum: float,
-    mu: float,
+    mu: float = 0.0,
     **_: object,
 ) -> Load:
+    """Return the Load of local_sgd."""
     kind = "sgd+momentum" if optimizer == "sgd" and momentum else optimizer
     load = loads.training(model.spec, data, epochs=epochs, batch_size=batch_size, optimizer=kind)
     return load + loads.proximal(model.entries, epochs * -(-data.n // batch_size)) if mu else load
@@ -42,7 +45,7 @@ def init_model(*, spec: tuple[Any, ...], seed: int) -> Model:  # noqa: ARG001 - 
     return Model(spec, {name: t.detach() for name, t in module.state_dict().items()})
 
 
-@job(size=_same_model, load=_training_load)
+@job(size=_same_model, load=training_load)
 def local_sgd(
     model: Model,
     data: Examples,
@@ -60,21 +63,43 @@ def local_sgd(
     """Train on one shard by cross-entropy, with FedProx's (mu/2)||w - w0||^2 in the loss if mu > 0."""
     module = model.module().train()
     start = [p.detach().clone() for p in module.parameters()] if mu else []
-    update = _optimizer(module, optimizer, lr=lr, momentum=momentum, weight_decay=weight_decay)
-    for index in _batches(data.n, batch_size, epochs, seed=seed):
-        x, y = data.batch(index)  # (B, C, H, W), (B,)
-        update.zero_grad()
-        nn.functional.cross_entropy(module(x), y).backward()  # type: ignore[no-untyped-call]
-        for p, p0 in zip(module.parameters(), start, strict=False):
-            assert p.grad is not None
-            p.grad.add_(p.detach() - p0, alpha=mu)
-        if clip_norm:
-            nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
-        update.step()
+
+    def pull(gradients: list[Tensor]) -> None:
+        for gradient, p, p0 in zip(gradients, module.parameters(), start, strict=True):
+            gradient.add_(p.detach() - p0, alpha=mu)
+
+    update = optimizer_of(module, optimizer, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    batches = shuffled(data, batch_size, epochs, seed=seed)
+    fit(module, batches, update=update, adjust=pull if mu else None, clip_norm=clip_norm)
     return Model(model.spec, dict(module.state_dict()))
 
 
-def _batches(n: int, batch_size: int, epochs: int, *, seed: int) -> Iterator[Tensor]:
+def fit(
+    module: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    update: torch.optim.Optimizer,
+    loss: Loss = nn.functional.cross_entropy,
+    adjust: Callable[[list[Tensor]], None] | None = None,
+    clip_norm: float = 0.0,
+) -> None:
+    """Take one step per batch (x, target); *adjust* changes the gradients, in the parameters' order, before a clip."""
+    for x, target in batches:  # (B, C, H, W), (B,) or (B, classes)
+        update.zero_grad()
+        loss(module(x), target).backward()  # type: ignore[no-untyped-call]
+        if adjust:
+            adjust([p.grad for p in module.parameters() if p.grad is not None])
+        if clip_norm:
+            nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
+        update.step()
+
+
+def shuffled(data: Examples, batch_size: int, epochs: int, *, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches (x, y) of every epoch, each in an order of its own."""
+    return (data.batch(index) for index in batches_of(data.n, batch_size, epochs, seed=seed))
+
+
+def batches_of(n: int, batch_size: int, epochs: int, *, seed: int) -> Iterator[Tensor]:
     """Yield the indices of each batch; every epoch has an order of its own."""
     draws = torch.Generator("cpu").manual_seed(seed)
     for _ in range(epochs):
@@ -82,9 +107,10 @@ def _batches(n: int, batch_size: int, epochs: int, *, seed: int) -> Iterator[Ten
         yield from (order[at : at + batch_size] for at in range(0, n, batch_size))
 
 
-def _optimizer(
+def optimizer_of(
     module: nn.Module, name: str, *, lr: float, momentum: float, weight_decay: float
 ) -> torch.optim.Optimizer:
+    """Return a fresh optimiser of *module* by its name: sgd, adam or adamw."""
     if name == "sgd":
         return torch.optim.SGD(module.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
     kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW

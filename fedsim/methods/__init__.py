@@ -9,6 +9,7 @@ from fedsim.methods.fedavg import FedAvg
 from fedsim.methods.fedbuff import FedBuff
 from fedsim.methods.fedprox import FedProx
 from fedsim.methods.message_pruning import MessagePruning
+from fedsim.methods.scaffold import Scaffold
 
 METHODS: Mapping[str, type[Any]] = {
     "fedavg": FedAvg,
@@ -16,5 +17,6 @@ METHODS: Mapping[str, type[Any]] = {
     "fedadam": FedAdam,
     "fedasync": FedAsync,
     "fedbuff": FedBuff,
+    "scaffold": Scaffold,
     "message-pruning": MessagePruning,
 }
