@@ -9,7 +9,9 @@ from fedsim.methods.fedavg import FedAvg
 from fedsim.methods.fedbuff import FedBuff
 from fedsim.methods.fedprox import FedProx
 from fedsim.methods.message_pruning import MessagePruning
+from fedsim.methods.qsgd import Qsgd
 from fedsim.methods.scaffold import Scaffold
+from fedsim.methods.top_k import TopK
 
 METHODS: Mapping[str, type[Any]] = {
     "fedavg": FedAvg,
@@ -18,5 +20,7 @@ METHODS: Mapping[str, type[Any]] = {
     "fedasync": FedAsync,
     "fedbuff": FedBuff,
     "scaffold": Scaffold,
+    "top-k": TopK,
+    "qsgd": Qsgd,
     "message-pruning": MessagePruning,
 }
