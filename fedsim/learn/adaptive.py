@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from fedsim.learn import loads
-from fedsim.learn.values import Model, ModelSize, parameter_names
+from fedsim.learn.parameters import parameter_names
+from fedsim.learn.values import Model, ModelSize
 from fedsim.work import Load, job
 
 

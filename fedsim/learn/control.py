@@ -13,8 +13,9 @@ from torch import Tensor
 
 from fedsim.learn import loads
 from fedsim.learn.data import DataSize, Examples
-from fedsim.learn.train import fit, optimizer_of, shuffled, training_load
-from fedsim.learn.values import Model, ModelSize, parameter_names
+from fedsim.learn.parameters import parameter_names
+from fedsim.learn.train import batches, optimiser, step, training_load
+from fedsim.learn.values import Model, ModelSize
 from fedsim.work import Load, job
 
 
@@ -61,13 +62,14 @@ def corrected_sgd(  # noqa: PLR0917 - inputs are positional
     module = model.module().train()
     shift = [server.state[name] - own.state[name] for name, _ in module.named_parameters()]
 
-    def correct(gradients: list[Tensor]) -> None:
-        for gradient, by in zip(gradients, shift, strict=True):
-            gradient.add_(by)
+    def correct() -> None:
+        for p, by in zip(module.parameters(), shift, strict=True):
+            assert p.grad is not None
+            p.grad.add_(by)
 
-    update = optimizer_of(module, optimizer, lr=lr, momentum=momentum, weight_decay=weight_decay)
-    batches = shuffled(data, batch_size, epochs, seed=seed)
-    fit(module, batches, update=update, adjust=correct, clip_norm=clip_norm)
+    update = optimiser(module, optimizer, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    for x, y in batches(data, batch_size, epochs, seed=seed):
+        step(module, x, y, update=update, clip_norm=clip_norm, adjust=correct)
     return Model(model.spec, dict(module.state_dict()))
 
 

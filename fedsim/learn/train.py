@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -13,8 +13,6 @@ from fedsim.learn.data import DataSize, Examples
 from fedsim.learn.models import ModelSpec
 from fedsim.learn.values import Model, ModelSize, model_size
 from fedsim.work import Load, job
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def training_load(
@@ -64,42 +62,42 @@ def local_sgd(
     module = model.module().train()
     start = [p.detach().clone() for p in module.parameters()] if mu else []
 
-    def pull(gradients: list[Tensor]) -> None:
-        for gradient, p, p0 in zip(gradients, module.parameters(), start, strict=True):
-            gradient.add_(p.detach() - p0, alpha=mu)
+    def pull() -> None:
+        for p, p0 in zip(module.parameters(), start, strict=False):
+            assert p.grad is not None
+            p.grad.add_(p.detach() - p0, alpha=mu)
 
-    update = optimizer_of(module, optimizer, lr=lr, momentum=momentum, weight_decay=weight_decay)
-    batches = shuffled(data, batch_size, epochs, seed=seed)
-    fit(module, batches, update=update, adjust=pull if mu else None, clip_norm=clip_norm)
+    update = optimiser(module, optimizer, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    for x, y in batches(data, batch_size, epochs, seed=seed):
+        step(module, x, y, update=update, clip_norm=clip_norm, adjust=pull)
     return Model(model.spec, dict(module.state_dict()))
 
 
-def fit(
+def step(
     module: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    x: Tensor,
+    y: Tensor,
     *,
     update: torch.optim.Optimizer,
-    loss: Loss = nn.functional.cross_entropy,
-    adjust: Callable[[list[Tensor]], None] | None = None,
-    clip_norm: float = 0.0,
+    clip_norm: float,
+    adjust: Callable[[], None] = lambda: None,
 ) -> None:
-    """Take one step per batch (x, target); *adjust* changes the gradients, in the parameters' order, before a clip."""
-    for x, target in batches:  # (B, C, H, W), (B,) or (B, classes)
-        update.zero_grad()
-        loss(module(x), target).backward()  # type: ignore[no-untyped-call]
-        if adjust:
-            adjust([p.grad for p in module.parameters() if p.grad is not None])
-        if clip_norm:
-            nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
-        update.step()
+    """Take one step of cross-entropy on x (B, C, H, W) and y (B,); *adjust* may change the gradients."""
+    update.zero_grad()
+    nn.functional.cross_entropy(module(x), y).backward()  # type: ignore[no-untyped-call]
+    adjust()
+    if clip_norm:
+        nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
+    update.step()
 
 
-def shuffled(data: Examples, batch_size: int, epochs: int, *, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the batches (x, y) of every epoch, each in an order of its own."""
-    return (data.batch(index) for index in batches_of(data.n, batch_size, epochs, seed=seed))
+def batches(data: Examples, batch_size: int, epochs: int, *, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of every epoch: x (B, C, H, W) and y (B,)."""
+    for index in _batches(data.n, batch_size, epochs, seed=seed):
+        yield data.batch(index)
 
 
-def batches_of(n: int, batch_size: int, epochs: int, *, seed: int) -> Iterator[Tensor]:
+def _batches(n: int, batch_size: int, epochs: int, *, seed: int) -> Iterator[Tensor]:
     """Yield the indices of each batch; every epoch has an order of its own."""
     draws = torch.Generator("cpu").manual_seed(seed)
     for _ in range(epochs):
@@ -107,10 +105,10 @@ def batches_of(n: int, batch_size: int, epochs: int, *, seed: int) -> Iterator[T
         yield from (order[at : at + batch_size] for at in range(0, n, batch_size))
 
 
-def optimizer_of(
+def optimiser(
     module: nn.Module, name: str, *, lr: float, momentum: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    """Return a fresh optimiser of *module* by its name: sgd, adam or adamw."""
+    """Return the optimiser *name* over the parameters of *module*."""
     if name == "sgd":
         return torch.optim.SGD(module.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
     kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW

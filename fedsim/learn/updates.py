@@ -7,6 +7,8 @@ a running variance that is put together from parts of updates could fall below z
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +17,26 @@ from torch import Tensor
 from fedsim.learn import loads
 from fedsim.learn.models import ModelSpec
 from fedsim.learn.packing import pack_numbers, packed_bytes, unpack_numbers
+from fedsim.learn.parameters import parameter_names, trained_entries
 from fedsim.learn.trace import built
-from fedsim.learn.values import Message, MessageSize, Model, ModelSize, State, parameter_names, trained_entries
+from fedsim.learn.values import Model, ModelSize, State
 from fedsim.work import Load, job
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coded:
+    """A coded update: the very bytes on the wire, (B,) uint8; the coder's parameters are the reader's."""
+
+    spec: tuple[Any, ...]
+    data: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class CodedSize:
+    """The length of a coded update in bytes, and the update it reads back to."""
+
+    model: ModelSize
+    nbytes: int
 
 
 def kept_of(n: int, rate: float) -> int:
@@ -25,10 +44,10 @@ def kept_of(n: int, rate: float) -> int:
     return max(1, math.ceil(rate * n))
 
 
-def _top_k_size(update: ModelSize, *, rate: float) -> MessageSize:
+def _top_k_size(update: ModelSize, *, rate: float) -> CodedSize:
     n = trained_entries(update.spec)
     k = kept_of(n, rate)
-    return MessageSize(update, _place_bytes(n, k) + 4 * k + update.nbytes - 4 * n)
+    return CodedSize(update, _place_bytes(n, k) + 4 * k + update.nbytes - 4 * n)
 
 
 def _place_bytes(n: int, k: int) -> int:
@@ -40,10 +59,10 @@ def _index_bits(n: int) -> int:
     return max(1, (n - 1).bit_length())
 
 
-def _qsgd_size(update: ModelSize, *, levels: int, bucket: int, **_: int) -> MessageSize:
+def _qsgd_size(update: ModelSize, *, levels: int, bucket: int, **_: int) -> CodedSize:
     n = trained_entries(update.spec)
     coded = packed_bytes(n, (2 * levels).bit_length()) + 4 * -(-n // bucket)
-    return MessageSize(update, coded + update.nbytes - 4 * n)
+    return CodedSize(update, coded + update.nbytes - 4 * n)
 
 
 def _selecting_load(update: ModelSize, **_: float) -> Load:
@@ -55,23 +74,23 @@ def _quantising_load(update: ModelSize, **_: int) -> Load:
     return loads.vector(update.entries, reads=2, flops=8) * 2
 
 
-def _decoding_load(message: MessageSize, **_: float) -> Load:
+def _decoding_load(message: CodedSize, **_: float) -> Load:
     return loads.vector(message.model.entries, reads=2, flops=2)
 
 
 @job(size=_top_k_size, load=_selecting_load)
-def top_k(update: Model, *, rate: float) -> Message:
+def top_k(update: Model, *, rate: float) -> Coded:
     """Write the ceil(rate * N) entries farthest from zero, ties by index: where they are, then fp32 values."""
     entries = _trained(update)  # (N,)
     n, k = len(entries), kept_of(len(entries), rate)
     order = torch.sort(entries.abs(), descending=True, stable=True).indices
     index = torch.sort(order[:k]).values  # (k,)
     values = entries[index].numpy(force=True).tobytes()
-    return _message(update, "top-k", _places(index.numpy(force=True), n) + values)
+    return _message(update, _places(index.numpy(force=True), n) + values)
 
 
 @job(size=lambda message, *, rate: message.model, load=_decoding_load)
-def from_top_k(message: Message, *, rate: float) -> Model:
+def from_top_k(message: Coded, *, rate: float) -> Model:
     """Read a top-k message; what was not sent is zero."""
     n = trained_entries(message.spec)
     k = kept_of(n, rate)
@@ -83,7 +102,7 @@ def from_top_k(message: Message, *, rate: float) -> Model:
 
 
 @job(size=_qsgd_size, load=_quantising_load)
-def quantised(update: Model, *, levels: int, bucket: int, seed: int) -> Message:
+def quantised(update: Model, *, levels: int, bucket: int, seed: int) -> Coded:
     """Round each entry at random to one of *levels* fractions of its bucket's norm, so that the mean is right.
 
     Q(v) = |v|_2 * sign(v) * l / levels per bucket of *bucket* entries; arXiv 1610.02132, section 3.1.
@@ -96,11 +115,11 @@ def quantised(update: Model, *, levels: int, bucket: int, seed: int) -> Message:
     level = (steps.floor() + up).clamp_max(levels) * entries.sign()  # -levels to levels
     codes = (level.flatten()[: trained_entries(update.spec)] + levels).long().numpy(force=True)
     body = norms.numpy(force=True).tobytes() + pack_numbers(codes, (2 * levels).bit_length())
-    return _message(update, "qsgd", body)
+    return _message(update, body)
 
 
 @job(size=lambda message, *, levels, bucket: message.model, load=_decoding_load)
-def dequantised(message: Message, *, levels: int, bucket: int) -> Model:
+def dequantised(message: Coded, *, levels: int, bucket: int) -> Model:
     """Read a quantised update."""
     n, bits = trained_entries(message.spec), (2 * levels).bit_length()
     body, norm_bytes = _body(message), 4 * -(-n // bucket)
@@ -137,14 +156,14 @@ def _read_places(data: bytes, n: int, k: int) -> Tensor:
     return torch.from_numpy(np.flatnonzero(unpack_numbers(data, 1, count=n)))
 
 
-def _message(update: Model, coder: str, body: bytes) -> Message:
+def _message(update: Model, body: bytes) -> Coded:
     """Put what training does not move behind *body*, as it is."""
     names = parameter_names(update.spec)
     rest = b"".join(t.numpy(force=True).tobytes() for name, t in update.state.items() if name not in names)
-    return Message(update.spec, coder, torch.frombuffer(bytearray(body + rest), dtype=torch.uint8))
+    return Coded(update.spec, torch.frombuffer(bytearray(body + rest), dtype=torch.uint8))
 
 
-def _model(message: Message, entries: Tensor, rest: bytes) -> Model:
+def _model(message: Coded, entries: Tensor, rest: bytes) -> Model:
     """Put a model together from the *entries* that training moves (N,) and the bytes of all others."""
     names, state, at, behind = parameter_names(message.spec), State(), 0, 0
     for name, t in built(ModelSpec.from_params(message.spec).build).state_dict().items():
@@ -158,7 +177,7 @@ def _model(message: Message, entries: Tensor, rest: bytes) -> Model:
     return Model(message.spec, state)
 
 
-def _body(message: Message) -> bytes:
+def _body(message: Coded) -> bytes:
     return bytes(message.data.numpy(force=True).tobytes())
 
 

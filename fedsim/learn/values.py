@@ -109,20 +109,6 @@ def model_size(spec: tuple[Any, ...]) -> ModelSize:
     return ModelSize(spec, entries, sum(prod(t.shape) * t.element_size() for t in state.values()))
 
 
-@cache
-def parameter_names(spec: tuple[Any, ...]) -> frozenset[str]:
-    """Return the names in the state_dict that training moves; the others are running statistics and counters."""
-    module = built(ModelSpec.from_params(spec).build)
-    return frozenset(name for name, _ in module.named_parameters(remove_duplicate=False))
-
-
-@cache
-def trained_entries(spec: tuple[Any, ...]) -> int:
-    """Return how many entries of the network *spec* training moves."""
-    state = built(ModelSpec.from_params(spec).build).state_dict()
-    return sum(prod(state[name].shape) for name in parameter_names(spec))
-
-
 def bitmask_bytes(size: PrunedSize) -> int:
     """Return the length of a bitmask message: a bit an entry, 4 bytes a kept value, the rest as it is."""
     rest = size.model.nbytes - 4 * size.model.entries

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from fedsim.learn.models import make_spec
 from fedsim.learn.packing import pack_numbers, packed_bytes, unpack_numbers
+from fedsim.learn.parameters import parameter_names
 from fedsim.learn.updates import dequantised, from_top_k, kept_of, quantised, top_k
-from fedsim.learn.values import Model, flatten, parameter_names
+from fedsim.learn.values import Model, flatten
 
 SPECS = {
     "mlp": make_spec("mlp", 3, (1, 4, 4), hidden=5),
