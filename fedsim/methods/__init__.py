@@ -8,6 +8,7 @@ from fedsim.methods.fedasync import FedAsync
 from fedsim.methods.fedavg import FedAvg
 from fedsim.methods.fedbuff import FedBuff
 from fedsim.methods.fedprox import FedProx
+from fedsim.methods.heterofl import HeteroFl
 from fedsim.methods.message_pruning import MessagePruning
 from fedsim.methods.qsgd import Qsgd
 from fedsim.methods.scaffold import Scaffold
@@ -20,6 +21,7 @@ METHODS: Mapping[str, type[Any]] = {
     "fedasync": FedAsync,
     "fedbuff": FedBuff,
     "scaffold": Scaffold,
+    "heterofl": HeteroFl,
     "top-k": TopK,
     "qsgd": Qsgd,
     "message-pruning": MessagePruning,
