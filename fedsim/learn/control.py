@@ -58,7 +58,7 @@ def corrected_sgd(  # noqa: PLR0917 - inputs are positional
     clip_norm: float,
     seed: int,
 ) -> Model:
-    """Train as local_sgd does, with server - own added to every gradient (algorithm 1, line 10)."""
+    """Train as local_sgd does, with server - own added to every gradient (algorithm 1)."""
     module = model.module().train()
     shift = [server.state[name] - own.state[name] for name, _ in module.named_parameters()]
 
@@ -78,7 +78,7 @@ def corrected_sgd(  # noqa: PLR0917 - inputs are positional
     load=lambda own, *_, distance: loads.vector(own.entries, reads=4, flops=4),
 )
 def next_variate(own: Model, server: Model, before: Model, after: Model, *, distance: float) -> Model:  # noqa: PLR0917
-    """Return own - server + (before - after) / distance (equation 4, option II); see reach."""
+    """Return own - server + (before - after) / distance (option II); see reach."""
     trained = parameter_names(own.spec)
 
     def moved(name: str, t: Tensor) -> Tensor:

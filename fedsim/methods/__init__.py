@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fedsim.methods.ds_fl import DsFl
 from fedsim.methods.fedadam import FedAdam
 from fedsim.methods.fedasync import FedAsync
 from fedsim.methods.fedavg import FedAvg
@@ -22,6 +23,7 @@ METHODS: Mapping[str, type[Any]] = {
     "fedbuff": FedBuff,
     "scaffold": Scaffold,
     "heterofl": HeteroFl,
+    "ds-fl": DsFl,
     "top-k": TopK,
     "qsgd": Qsgd,
     "message-pruning": MessagePruning,
