@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedsim.fleet.packaged import profile_path
+from fedsim.fleet.packaged import packaged
 from tests.contract.small import NAMES, TASK
 from tests.methods.runs import ALONE, billed, executed, method, scenario
 
@@ -11,7 +11,7 @@ STILL = {"kind": "always"}
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_device_without_memory_is_passed_over(name, tmp_path):
-    text = profile_path("raspberry-pi-4").read_text()
+    text = (packaged("device_profiles") / "raspberry-pi-4.toml").read_text()
     line = next(line for line in text.splitlines() if line.startswith("memory"))
     (tmp_path / "tiny.toml").write_text(text.replace(line, 'memory = "1 KiB"'))
     fleet = [{**ALONE[0], "count": 2}, {**ALONE[0], "profile": "tiny.toml", "count": 3}]
