@@ -19,7 +19,7 @@ from fedsim.learn.models import ModelSpec
 from fedsim.learn.packing import pack_numbers, packed_bytes, unpack_numbers
 from fedsim.learn.parameters import parameter_names, trained_entries
 from fedsim.learn.trace import built
-from fedsim.learn.values import Model, ModelSize, State
+from fedsim.learn.values import Model, ModelSize, State, model_size
 from fedsim.work import Load, job
 
 
@@ -29,6 +29,9 @@ class Coded:
 
     spec: tuple[Any, ...]
     data: Tensor
+
+    def size(self) -> CodedSize:
+        return CodedSize(model_size(self.spec), self.data.numel())
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from fedsim.methods.fedasync import FedAsync
 from fedsim.methods.fedavg import FedAvg
 from fedsim.methods.fedbuff import FedBuff
 from fedsim.methods.fedprox import FedProx
+from fedsim.methods.fl_pqsu import FlPqsu
 from fedsim.methods.heterofl import HeteroFl
 from fedsim.methods.message_pruning import MessagePruning
 from fedsim.methods.qsgd import Qsgd
@@ -22,6 +23,7 @@ METHODS: Mapping[str, type[Any]] = {
     "fedasync": FedAsync,
     "fedbuff": FedBuff,
     "scaffold": Scaffold,
+    "fl-pqsu": FlPqsu,
     "heterofl": HeteroFl,
     "ds-fl": DsFl,
     "top-k": TopK,
