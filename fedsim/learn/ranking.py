@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fedsim.errors import InputError
 from fedsim.learn import loads
-from fedsim.learn.values import Model
+from fedsim.learn.models import ModelSpec
+from fedsim.learn.trace import built
+from fedsim.learn.values import Model, ModelSize
 from fedsim.work import job
 
 
-@job(size=lambda model: model, load=lambda model: loads.vector(model.entries, reads=2, flops=2) * 2)
+def _chain(spec: tuple[Any, ...], module: nn.Module) -> list[nn.Module]:
+    """Return the layers with weights or statistics, in order; raises InputError where they are no plain chain."""
+    if not isinstance(module, nn.Sequential) or any(list(layer.children()) for layer in module):
+        raise InputError(f"model {spec[0]!r} is no plain chain of layers: choose mlp, lenet5, cnn or vgg16")
+    return [layer for layer in module if isinstance(layer, nn.Conv2d | nn.Linear | nn.BatchNorm2d)]
+
+
+def _same(model: ModelSize) -> ModelSize:
+    _chain(model.spec, built(ModelSpec.from_params(model.spec).build))  # refused before anything is computed
+    return model
+
+
+@job(size=_same, load=lambda model: loads.vector(model.entries, reads=2, flops=2) * 2)
 def ranked_units(model: Model) -> Model:
     """Order the units of every hidden layer by the L1 norm of their weights, largest first; what is computed stays.
 
     Raises InputError for a network that is no plain chain of layers.
     """
     module = model.module()
-    chain = [layer for layer in module.children() if isinstance(layer, nn.Conv2d | nn.Linear | nn.BatchNorm2d)]
-    if not isinstance(module, nn.Sequential) or any(list(layer.children()) for layer in module):
-        raise InputError(f"model {model.spec[0]!r} is no plain chain of layers: choose mlp, lenet5, cnn or vgg16")
+    chain = _chain(model.spec, module)
     with torch.no_grad():
         for at, layer in enumerate(chain[:-1]):
             if not isinstance(layer, nn.BatchNorm2d):
-                order = layer.weight.abs().flatten(1).sum(1).argsort(descending=True, stable=True)
+                weight = layer.weight
+                assert isinstance(weight, Tensor)
+                order = weight.abs().flatten(1).sum(1).argsort(descending=True, stable=True)
                 _reorder(layer, order)
                 _follow(chain[at + 1 :], order)
     return Model(model.spec, {name: t.detach() for name, t in module.state_dict().items()})

@@ -2,7 +2,8 @@
 
 Departs from it in two things. With momentum, (x - y) is divided by how far the steps go along a
 constant gradient, which without it is the paper's K * lr. The server's variate is the mean over
-the devices heard so far, unless ``devices`` says how many there are: the paper's N.
+the devices heard so far, unless ``devices`` says how many there are: the paper's N. It is their mean
+only if no device is asked again before its reply is merged, as it may be under async.
 """
 
 from __future__ import annotations

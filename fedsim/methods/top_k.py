@@ -2,7 +2,8 @@
 
 What a device does not send it keeps and adds to its next update. Departs from it in that an update
 is that of a whole local training, as FedAvg's, weighted by examples; and what was kept belongs to
-the last merged update, since a lost message takes its remainder with it.
+the last merged update, since a lost message takes its remainder with it: a device that is asked again
+before its reply is merged, as it may be under async, adds the same remainder twice.
 """
 
 from __future__ import annotations

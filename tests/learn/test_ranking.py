@@ -6,7 +6,7 @@ import torch
 from fedsim.errors import InputError
 from fedsim.learn.models import make_spec
 from fedsim.learn.ranking import ranked_units
-from fedsim.learn.values import Model
+from fedsim.learn.values import Model, model_size
 
 CHAINS = {
     "mlp": ((1, 8, 8), {"hidden": (9, 7)}), "cnn": ((1, 8, 8), {"width": 0.2}), "lenet5": ((1, 12, 12), {}),
@@ -37,7 +37,7 @@ def test_the_largest_units_of_the_first_layer_come_first(name):
     assert torch.equal(first, first.sort(descending=True).values)
 
 
-def test_a_network_with_shortcuts_is_refused():
+def test_a_network_with_shortcuts_is_refused_before_anything_is_computed():
     spec = make_spec("resnet8", 3, (1, 32, 32), width=0.1)
     with pytest.raises(InputError, match="'resnet8' is no plain chain of layers: choose mlp"):
-        ranked_units.value(Model(spec.as_params(), spec.build().state_dict()))
+        ranked_units.size(model_size(spec.as_params()))
