@@ -69,8 +69,8 @@ ONE_KEY = {
     ),
     "unknown method": ({"method__0__name": "fedavgg"}, "method.fedavgg.name = 'fedavgg': unknown method; did you mean"),
     "unknown method of two alike": (
-        {"method__0__name": "scafold", "method__1__name": "scafold", "method__1__mu": ...},
-        "method.0.name = 'scafold': unknown method (known: fedasync,",
+        {"method__0__name": "nonesuch", "method__1__name": "nonesuch", "method__1__mu": ...},
+        "method.0.name = 'nonesuch': unknown method (known: ds-fl,",
     ),
     "unknown profile": (
         {"fleet__0__profile": "raspbery-pi-4"},

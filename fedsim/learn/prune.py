@@ -28,7 +28,7 @@ def drop_small(model: Model, *, rate: float, scope: str = "global") -> Parts:
     """Drop entries nearest to zero first, ties by index, so that how many are kept follows from *rate*.
 
     scope "global": exactly floor(rate * N) of all N entries by one threshold over the whole state_dict,
-    nothing exempt (methods.md 4.1). scope "layer": floor(rate * n) of the n entries of each tensor of two or
+    nothing exempt. scope "layer": floor(rate * n) of the n entries of each tensor of two or
     more dimensions; norms and biases are sent whole, since a norm's scales, all alike, would be cut first.
     """
     entries, slots = flatten(model.state), layout(model.spec)

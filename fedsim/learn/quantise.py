@@ -1,7 +1,7 @@
 """Weights on a grid of few bits: per-tensor symmetric steps for convolutions and linear layers, the rest in fp32.
 
-Source: methods.md 4.1, after the Brevitas quantisers of lgrativol/dasip23_comp_fl; 1 bit is BinaryConnect
-(Courbariaux et al. 2015, arXiv 1511.00363).
+Source: the reading chosen for the paper, after the Brevitas quantisers of lgrativol/dasip23_comp_fl; 1 bit is
+BinaryConnect (Courbariaux et al. 2015, arXiv 1511.00363).
 """
 
 from __future__ import annotations

@@ -62,38 +62,45 @@ class PooledBlock(nn.Module):
         return self.pool(y)  # type: ignore[no-any-return]  # (B, c_out, H/2, W/2)
 
 
-def resnet8(classes: int, shape: tuple[int, ...]) -> nn.Module:
+def resnet8(classes: int, shape: tuple[int, ...], *, width: float = 1.0) -> nn.Module:
     """Build the 1,227,594-parameter ResNet-8 of FedDF and fl_exps: a stem and three blocks.
 
-    Source: Lin et al. 2020, arXiv 2006.07242; lgrativol/fl_exps.
+    width: factor on all channels. Source: Lin et al. 2020, arXiv 2006.07242; lgrativol/fl_exps.
     """
-    blocks = [BasicBlock(64, 64, 1), BasicBlock(64, 128, 2), BasicBlock(128, 256, 2)]
-    return nn.Sequential(*_stem(shape), *blocks, *_head(256, classes))
+    c1, c2, c3 = _widths(width, 64, 128, 256)
+    blocks = [BasicBlock(c1, c1, 1), BasicBlock(c1, c2, 2), BasicBlock(c2, c3, 2)]
+    return nn.Sequential(*_stem(shape, c1), *blocks, *_head(c3, classes))
 
 
-def resnet12(classes: int, shape: tuple[int, ...]) -> nn.Module:
+def resnet12(classes: int, shape: tuple[int, ...], *, width: float = 1.0) -> nn.Module:
     """Build the 780,266-parameter ResNet-12: four blocks of 16, 40, 80 and 160 channels.
 
-    Source: Grativol Ribeiro et al. 2023, arXiv 2310.14693 (code dasip23_comp_fl).
+    width: factor on all channels. Source: Grativol Ribeiro et al. 2023, arXiv 2310.14693 (code dasip23_comp_fl).
     """
-    widths = (shape[0], 16, 40, 80, 160)
-    return nn.Sequential(*(PooledBlock(a, b) for a, b in pairwise(widths)), *_head(160, classes))
+    widths = (shape[0], *_widths(width, 16, 40, 80, 160))
+    return nn.Sequential(*(PooledBlock(a, b) for a, b in pairwise(widths)), *_head(widths[-1], classes))
 
 
-def resnet18(classes: int, shape: tuple[int, ...]) -> nn.Module:
+def resnet18(classes: int, shape: tuple[int, ...], *, width: float = 1.0) -> nn.Module:
     """Build ResNet-18 for small images: a 3x3 stem without pooling, four stages of two blocks.
 
-    Source: He et al. 2016, arXiv 1512.03385; GroupNorm in place of BatchNorm.
+    width: factor on all channels. Source: He et al. 2016, arXiv 1512.03385; GroupNorm in place of BatchNorm.
     """
+    widths = _widths(width, 64, 64, 128, 256, 512)
     blocks = []
-    for stride, (a, b) in zip((1, 2, 2, 2), pairwise((64, 64, 128, 256, 512)), strict=True):
+    for stride, (a, b) in zip((1, 2, 2, 2), pairwise(widths), strict=True):
         blocks += [BasicBlock(a, b, stride), BasicBlock(b, b, 1)]
-    return nn.Sequential(*_stem(shape), *blocks, *_head(512, classes))
+    return nn.Sequential(*_stem(shape, widths[0]), *blocks, *_head(widths[-1], classes))
 
 
-def _stem(shape: tuple[int, ...]) -> tuple[nn.Module, ...]:
-    conv = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)  # (B, C, H, W) -> (B, 64, H, W)
-    return conv, nn.GroupNorm(GROUPS, 64), nn.ReLU()
+def _widths(width: float, *channels: int) -> tuple[int, ...]:
+    """Return *width* times each number of channels, as near as whole groups come."""
+    return tuple(GROUPS * max(1, round(width * n / GROUPS)) for n in channels)
+
+
+def _stem(shape: tuple[int, ...], width: int) -> tuple[nn.Module, ...]:
+    conv = nn.Conv2d(shape[0], width, 3, padding=1, bias=False)  # (B, C, H, W) -> (B, width, H, W)
+    return conv, nn.GroupNorm(GROUPS, width), nn.ReLU()
 
 
 def _head(width: int, classes: int) -> tuple[nn.Module, ...]:

@@ -15,7 +15,7 @@ from fedsim.learn.values import Model, ModelSize, model_size
 from fedsim.work import Load, job
 
 
-def _training_load(
+def training_load(
     model: ModelSize,
     data: DataSize,
     *,
@@ -23,9 +23,10 @@ def _training_load(
     batch_size: int,
     optimizer: str,
     momentum: float,
-    mu: float,
+    mu: float = 0.0,
     **_: object,
 ) -> Load:
+    """Return the Load of local_sgd."""
     kind = "sgd+momentum" if optimizer == "sgd" and momentum else optimizer
     load = loads.training(model.spec, data, epochs=epochs, batch_size=batch_size, optimizer=kind)
     return load + loads.proximal(model.entries, epochs * -(-data.n // batch_size)) if mu else load
@@ -42,7 +43,7 @@ def init_model(*, spec: tuple[Any, ...], seed: int) -> Model:  # noqa: ARG001 - 
     return Model(spec, {name: t.detach() for name, t in module.state_dict().items()})
 
 
-@job(size=_same_model, load=_training_load)
+@job(size=_same_model, load=training_load)
 def local_sgd(
     model: Model,
     data: Examples,

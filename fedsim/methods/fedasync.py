@@ -31,7 +31,7 @@ class FedAsync:
     def init(self, ctx: Context) -> State:
         return FedAvg(self.train).init(ctx)
 
-    def plan(self, ctx: Context, state: State, device: Device) -> Work | None:
+    def plan(self, ctx: Context, state: State, device: Device) -> Work:
         return FedAvg(self.train).plan(ctx, state, device)
 
     def merge(self, ctx: Context, state: State, replies: Sequence[Reply]) -> State:

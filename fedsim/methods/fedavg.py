@@ -33,9 +33,7 @@ class FedAvg:
     def init(self, ctx: Context) -> State:
         return State(ctx.initial)
 
-    def plan(self, ctx: Context, state: State, device: Device) -> Work | None:
-        if not device.samples:
-            return None
+    def plan(self, ctx: Context, state: State, device: Device) -> Work:
         trained = local_sgd(
             state.model,
             ctx.shard(device),

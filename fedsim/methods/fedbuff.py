@@ -31,10 +31,8 @@ class FedBuff:
     def init(self, ctx: Context) -> State:
         return FedAvg(self.train).init(ctx)
 
-    def plan(self, ctx: Context, state: State, device: Device) -> Work | None:
+    def plan(self, ctx: Context, state: State, device: Device) -> Work:
         work = FedAvg(self.train).plan(ctx, state, device)
-        if work is None:
-            return None
         return Work(down=work.down, up=(difference(work.up[0], state.model),))
 
     def merge(self, ctx: Context, state: State, replies: Sequence[Reply]) -> State:

@@ -30,9 +30,7 @@ class FedProx:
     def init(self, ctx: Context) -> State:
         return FedAvg(self.train).init(ctx)
 
-    def plan(self, ctx: Context, state: State, device: Device) -> Work | None:
-        if not device.samples:
-            return None
+    def plan(self, ctx: Context, state: State, device: Device) -> Work:
         trained = local_sgd(
             state.model,
             ctx.shard(device),

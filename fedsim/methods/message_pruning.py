@@ -54,8 +54,6 @@ class MessagePruning:
         return State(ctx.initial)
 
     def plan(self, ctx: Context, state: State, device: Device) -> Work | None:
-        if not device.samples:
-            return None
         down = state.model if self.direction == "up" else encode(self._cut(state.model), coder=self.coder)
         start = down if self.direction == "up" else decode(down)
         how = {**self.train.at(state.version, ctx.rounds), "seed": ctx.seed("train", device.key, state.version)}

@@ -1,4 +1,4 @@
-"""Quantisation-aware training with messages of few bits, as compared with in arXiv 2310.14693 (methods.md 4.1).
+"""Quantisation-aware training with messages of few bits, as compared with in arXiv 2310.14693.
 
 Weights of convolutions and linear layers are on a per-tensor symmetric grid in forward and backward, at 1 bit their
 signs (BinaryConnect, Courbariaux et al. 2015, arXiv 1511.00363); norms and biases stay fp32. Departs from the
@@ -39,8 +39,6 @@ class QAT:
         return State(ctx.initial)
 
     def plan(self, ctx: Context, state: State, device: Device) -> Work | None:
-        if not device.samples:
-            return None
         coded_down, coded_up = self._coded("down"), self._coded("up")
         down = self._message(state.model) if coded_down else state.model
         new = trained(

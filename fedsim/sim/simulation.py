@@ -146,7 +146,7 @@ class Simulation:
 
     def first_quote(self, device: Device) -> Quote | None:
         """Price a round of *device* from the first state, without starting the clock."""
-        work = self.method.plan(self, self.method.init(self), device)
+        work = self.method.plan(self, self.method.init(self), device) if device.samples else None
         return None if work is None else self.quote(device, work)
 
     # --- What a schedule may do -----------------------------------------------------------------
@@ -281,8 +281,8 @@ class Simulation:
         self._state = self.executor.seal(state)
 
     def _offer(self, device: Device, asked: Asked) -> None:
-        """Ask the method for work for *device*, and start it if it fits."""
-        work = self.method.plan(self, self._state, device)
+        """Ask the method for work for *device*, and start it if it fits; one without examples declines."""
+        work = self.method.plan(self, self._state, device) if device.samples else None
         if work is None:
             self._refuse(device, "declined", asked)
             return

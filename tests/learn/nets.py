@@ -22,7 +22,7 @@ patterns = st.integers(0, 2**32 - 1) | st.sampled_from([int(np.float32(x).view(n
 
 @cache
 def he_resnet12() -> Model:
-    """Return the network of methods.md 4.4."""
+    """Return the network that the published sizes were worked out for."""
     torch.manual_seed(0)
     spec = make_spec("resnet12", 10, (3, 32, 32))
     module = spec.build()

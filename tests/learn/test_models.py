@@ -152,7 +152,7 @@ def test_a_spec_binds_defaults_and_sorts_options():
     [
         ("cn", (1, 28, 28), {}, ["unknown model 'cn'", "did you mean 'cnn'", "vgg16"]),
         ("cnn", (1, 28, 28), {"widht": 2}, ["model 'cnn'", "'widht'", "did you mean 'width'"]),
-        ("lenet5", (1, 28, 28), {"width": 2}, ["model 'lenet5'", "'width'"]),
+        ("lenet5", (1, 28, 28), {"depth": 2}, ["model 'lenet5'", "'depth'"]),
         ("cnn", (1, 28, 28), {"width": "2"}, ["'width' of model 'cnn' is '2'", "a number"]),
         ("cnn", (1, 28, 28), {"width": True}, ["'width' of model 'cnn' is True"]),
         ("cnn", (1, 28, 28), {"width": float("nan")}, ["'width' of model 'cnn' is nan"]),

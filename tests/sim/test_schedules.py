@@ -449,3 +449,9 @@ def test_a_merge_that_the_stop_time_cuts_used_nothing_and_is_billed_so_far():
     merge = next(row for row in log(timeline, server=True) if row[0] == -1 and row[1] == "compute")
     assert (outcomes, merge) == ({"late"}, (-1, "compute", "make", 6.0, 11.0, 0, 10.0, "cut"))
     assert (sim.rounds_done, sim.recorder.totals.wasted_s) == (0, 6.0)
+
+
+def test_a_device_without_examples_declines_unasked():
+    fleet = Fleet((Group(profile(), SLOW, 2),), [0, 1])
+    _, timeline = simulate(Sync(rounds=1, cohort=2), fleet=fleet)
+    assert [row for row in log(timeline) if row[0] == 0] == [(0, "mark", "", 0.0, 0.0, 0, 0.0, "declined")]
