@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import simpy
 
 from fedsim.errors import Stalled
 from fedsim.execute import Executor
-from fedsim.fleet import Availability, CostModel, Device, Fleet, Link, Profile
+from fedsim.fleet import Device
 from fedsim.method import Method, Quote
 from fedsim.seeds import seed_of
 from fedsim.sim.clock import Order, call_at
@@ -22,45 +22,12 @@ from fedsim.sim.place import Place
 from fedsim.sim.pricing import Pricing
 from fedsim.sim.schedules import Schedule
 from fedsim.sim.task import DONE, LATE, Task
+from fedsim.sim.world import Observer, Published, World
 from fedsim.timeline import Recorder, Timeline
 from fedsim.work import Ref, Work, refs_in
 
-OnDropout = Literal["discard", "restart", "resume"]
 _CANDIDATES_PER_PLACE = 20
 _REMEMBERED = 1 << 14
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """What methods compared in one scenario have in common."""
-
-    fleet: Fleet
-    availability: Availability
-    on_dropout: OnDropout
-    server: Profile
-    server_link: Link
-    initial: Ref
-    public: Ref | None
-    shard: Callable[[Device], Ref]
-    cost: CostModel = field(default_factory=CostModel)
-    stop_s: float = math.inf
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A new version of the state: its models, and the totals up to this instant."""
-
-    at_s: float
-    version: int
-    merged: int
-    models: Mapping[str, Ref]
-    totals: Mapping[str, float]
-
-
-class Observer(Protocol):
-    """Hears of every published version while the clock stands."""
-
-    def published(self, news: Published) -> None: ...
 
 
 @dataclass(slots=True)
