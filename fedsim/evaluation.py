@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -50,6 +51,12 @@ class Evaluation:
         """The first model's last accuracy; None if it was never evaluated."""
         found = [row["accuracy"] for row in self._rows if row["model"] == self.models[0]]
         return found[-1] if found else None
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the first model's last loss is no finite number."""
+        found = [row["loss"] for row in self._rows if row["model"] == self.models[0] and row["loss"] is not None]
+        return bool(found) and not math.isfinite(found[-1])
 
     def to_target(self, targets: Mapping[Any, float]) -> dict[str, Any]:
         """Return for each target when the first model reached it, and at what cost (None: never)."""

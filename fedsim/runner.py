@@ -137,7 +137,7 @@ def _once(experiment: Experiment, key: RunKey, *, path: Path, how: How) -> dict[
     summary = {
         "method": key.method,
         "seed": key.seed,
-        "status": "done" if sim.complete else "stopped",
+        "status": "diverged" if evaluation.diverged else "done" if sim.complete else "stopped",
         "timeline_digest": timeline.digest(),
         "accuracy": evaluation.accuracy,
         "virtual_s": sim.now_s,

@@ -21,6 +21,10 @@ from fedsim.scenario import to_toml
 from fedsim.units import short_bytes, short_energy, short_time
 
 _ROOMY = 100
+_STATUS = {
+    "stopped": "stopped by run.stop.time before its schedule's end",
+    "diverged": "diverged, its last loss is no finite number: lower train.lr, or set train.clip_norm",
+}
 _PIPED = 160
 
 
@@ -53,10 +57,8 @@ def summary(found: Mapping[str, Any]) -> None:
     if any(one["accuracy"] is None and one["executor"] != "cost-only" for one in found["runs"]):
         out.print("acc -: there is no test set, so nothing is evaluated, and lazily nothing was trained")
     for one in found["runs"]:
-        if one["status"] == "stopped":
-            out.print(
-                f"{escape(one['method'])}, seed {one['seed']}: stopped by run.stop.time before its schedule's end"
-            )
+        if one["status"] in _STATUS:
+            out.print(f"{escape(one['method'])}, seed {one['seed']}: {_STATUS[one['status']]}")
     out.print(f"results in {escape(found['out'])}", soft_wrap=True, highlight=False)
 
 

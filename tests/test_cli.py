@@ -264,3 +264,9 @@ def test_progress_shows_virtual_time_and_the_time_to_go(tmp_path):
     assert "fedavg, seed 0" in text
     assert "virtual 1.42 h" in text
     assert "ETA" in text
+
+
+def test_a_diverged_run_says_so(tmp_path):
+    path = write(tmp_path, changed(train={"lr": 1e30}, method=[{"name": "fedavg"}]))
+    said = fedsim("run", path, "--out", tmp_path / "out").out
+    assert "fedavg, seed 0: diverged, its last loss is no finite number: lower train.lr" in said
