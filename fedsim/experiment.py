@@ -11,6 +11,7 @@ from typing import Any
 
 from fedsim.errors import InputError
 from fedsim.execute import Executor
+from fedsim.execute.cost_only import CostOnly
 from fedsim.fleet import Always, Availability, Fleet, Group, Markov, Profile, link_from, load_profile, profile_names
 from fedsim.learn.datasets import dataset_names
 from fedsim.learn.models import MODELS
@@ -84,8 +85,9 @@ class Experiment:
         """Return the resolved scenario with absolute paths, so that its file can be run from anywhere."""
         tables = self.scenario.resolved()
         task, partition = tables["task"], tables["task"]["partition"]
-        if task["data"].startswith("npz:"):
-            task["data"] = f"npz:{self._placed(task['data'].removeprefix('npz:'))}"
+        for table in (task, task.get("public")):
+            if isinstance(table, dict) and table["data"].startswith("npz:"):
+                table["data"] = f"npz:{self._placed(table['data'].removeprefix('npz:'))}"
         if "path" in partition:
             partition["path"] = self._placed(partition["path"])
         for table in (*tables["fleet"], tables["server"]):
@@ -171,7 +173,11 @@ def prepare(
     changes = overrides if seeds is None else {**overrides, "run.seeds": list(seeds)}
     found = draft(path, changes, catalogue(where.data))
     problems = _problems(found, where.data)
-    return Experiment(found.finished(), path.parent, problems)
+    experiment = Experiment(found.finished(), path.parent, problems)
+    for number, method in enumerate(experiment.scenario.method):
+        _check_method(found, experiment, number=number, key=RunKey(method.label, next(iter(problems))))
+    found.finished()
+    return experiment
 
 
 def catalogue(data_dir: Path | None) -> Catalogue:
@@ -232,6 +238,15 @@ def _check_models(found: Draft, problem: Problem) -> None:
             initial_model(model.model_dump(), problem, 0)
         except InputError as error:
             found.wrong(place, str(error))
+
+
+def _check_method(found: Draft, experiment: Experiment, *, number: int, key: RunKey) -> None:
+    """Take down what a method itself refuses: its options together, or a scenario that lacks what it needs."""
+    try:
+        sim = experiment.simulation(key, CostOnly(experiment.problems[key.seed]), None)
+        sim.method.init(sim)
+    except InputError as error:
+        found.wrong(("method", number, "name"), str(error))
 
 
 def _availability(scenario: Scenario, seed: int) -> Availability:

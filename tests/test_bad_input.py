@@ -379,3 +379,15 @@ def test_wrong_seeds_are_named(tmp_path):
     assert refused(tmp_path, "run", path, "--seeds", "1,1") == [
         f"{path}, as overridden: run.seeds = [1, 1]: must differ from each other"
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"method": [{"name": "ds-fl"}]}, "set task.public, such as public = 200"),
+        ({"method": [{"name": "scaffold"}], "train": {"optimizer": "adam"}}, "scaffold corrects SGD's steps"),
+    ],
+)
+def test_what_a_method_refuses_is_known_before_anything_is_written(tmp_path, changes, said):
+    ran = fedsim("run", write(tmp_path, changed(**changes)), "--out", tmp_path / "out")
+    assert (ran.code, said in ran.err, (tmp_path / "out").exists()) == (2, True, False)

@@ -119,6 +119,7 @@ def test_the_scenario_beside_the_results_runs_from_anywhere(tmp_path):
     x, y = draws.integers(0, 255, (60, 8, 8), dtype=np.uint8), np.arange(60) % 3
     np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
     task = {"task__data": "npz:own.npz", "task__partition": {"kind": "iid"}, "task__samples_per_device": ...}
+    task["task__public"] = {"data": "npz:own.npz", "n": 5}
     made = fedsim.run(write(tmp_path, changed(**task)), out=tmp_path / "one")
     again = fedsim.run(made.path / "scenario.toml", out=tmp_path / "two")
     assert [one["timeline_digest"] for one in again.summary["runs"]] == [

@@ -42,9 +42,7 @@ def second_moment(old: Model, update: Model, *, beta: float) -> Model:
 
 
 @job(size=_like, load=_pass(reads=4, flops=4))
-def adam_step(  # noqa: PLR0917 - inputs are positional
-    model: Model, update: Model, first: Model, second: Model, *, lr: float, tau: float
-) -> Model:
+def adam_step(model: Model, update: Model, first: Model, second: Model, *, lr: float, tau: float) -> Model:
     """Return model + lr * first / (sqrt(second) + tau); running statistics take the plain update."""
     trained = parameter_names(model.spec)
 

@@ -43,7 +43,7 @@ def _corrected_load(
 
 
 @job(size=lambda model, *_, **__: model, load=_corrected_load)
-def corrected_sgd(  # noqa: PLR0917 - inputs are positional
+def corrected_sgd(
     model: Model,
     data: Examples,
     server: Model,
@@ -77,7 +77,7 @@ def corrected_sgd(  # noqa: PLR0917 - inputs are positional
     size=lambda own, *_, distance: own,
     load=lambda own, *_, distance: loads.vector(own.entries, reads=4, flops=4),
 )
-def next_variate(own: Model, server: Model, before: Model, after: Model, *, distance: float) -> Model:  # noqa: PLR0917
+def next_variate(own: Model, server: Model, before: Model, after: Model, *, distance: float) -> Model:
     """Return own - server + (before - after) / distance (option II); see reach."""
     trained = parameter_names(own.spec)
 

@@ -78,7 +78,7 @@ def labels_present(data: Any, model: Model) -> Tensor:
 
 
 @job(size=lambda model, *_: model, load=_merging_load)
-def merge_slices(  # noqa: PLR0917 - inputs are positional
+def merge_slices(
     model: Model, parts: tuple[Model, ...], weights: tuple[float, ...], present: tuple[Tensor, ...] = ()
 ) -> Model:
     """Return the weighted mean of each entry over the *parts* that hold it; what nobody holds stays as it was.

@@ -172,7 +172,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.held = {storage_key(t) for t in held}
         self.widest = 0.0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: PLR0917
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         if not func.is_view and func.overloadpacket not in FREE:
             self.add(*count(func.overloadpacket, (*args, *(kwargs or {}).values()), out))
@@ -209,11 +209,11 @@ class _Kept:
 class _FusedAttention(TorchFunctionMode):
     """Takes the CPU's fused attention where it would be taken; the meta device would decompose it."""
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: PLR0917
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _FUSED.get(func, func)(*args, **(kwargs or {}))
 
 
-def _attend(  # noqa: PLR0917 -- torch.nn.functional.scaled_dot_product_attention, as it is called
+def _attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,

@@ -36,7 +36,6 @@ class Qsgd:
 
     def plan(self, ctx: Context, state: State, device: Device) -> Work | None:
         work = FedAvg(self.train).plan(ctx, state, device)
-        assert work is not None  # FedAvg takes every device
         seed = ctx.seed("quantise", device.key, state.version)
         update = difference(work.up[0], state.model)
         return Work(down=work.down, up=(quantised(update, levels=self.levels, bucket=self.bucket, seed=seed),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +64,9 @@ class Open(Table):
     what: ClassVar[str]
 
     @classmethod
+    @abstractmethod
     def known(cls, catalogue: Catalogue) -> Mapping[str, Callable[..., Any]]:
-        raise NotImplementedError
+        """Return what the table may name, with the callables that take its options."""
 
     @classmethod
     def other_keys(cls, data: Mapping[str, Any], info: ValidationInfo) -> tuple[dict[str, Any], Errors]:
