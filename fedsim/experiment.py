@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fedsim.errors import InputError
+from fedsim.errors import InputError, NeedsValues
 from fedsim.execute import Executor
 from fedsim.execute.cost_only import CostOnly
 from fedsim.fleet import Always, Availability, Fleet, Group, Markov, Profile, link_from, load_profile, profile_names
@@ -33,7 +33,7 @@ from fedsim.scenario import (
 )
 from fedsim.sim import Async, Schedule, Simulation, Sync, World
 from fedsim.training import Train
-from fedsim.work import Ref
+from fedsim.work import Ref, refs_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +191,11 @@ def _problems(found: Draft, data_dir: Path | None) -> dict[int, Problem]:
         return {}
     wanted = _wanted(found, data_dir)
     devices = sum(group.count for group in found.parts["fleet"])
-    problems = {}
+    problems: dict[int, Problem] = {}
     for seed in found.parts["run"].seeds if "run" in found.parts else [0]:
         try:
-            problems[seed] = make_problem(wanted, devices=devices, seed=seed)
+            like = next(iter(problems.values()), None)  # the seeds share one data set in memory
+            problems[seed] = make_problem(wanted, devices=devices, seed=seed, like=like)
         except InputError as error:
             found.wrong(("task", _to_blame(wanted)), str(error))
             break
@@ -241,10 +242,13 @@ def _check_models(found: Draft, problem: Problem) -> None:
 
 
 def _check_method(found: Draft, experiment: Experiment, *, number: int, key: RunKey) -> None:
-    """Take down what a method itself refuses: its options together, or a scenario that lacks what it needs."""
+    """Take down what a method itself refuses: its options, its model, or a scenario without what it needs."""
     try:
         sim = experiment.simulation(key, CostOnly(experiment.problems[key.seed]), None)
-        sim.method.init(sim)
+        for ref in refs_in(sim.method.init(sim)):
+            sim.executor.size(ref)
+    except NeedsValues:  # which is no fault: an executor that computes values will know
+        return
     except InputError as error:
         found.wrong(("method", number, "name"), str(error))
 

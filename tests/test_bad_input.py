@@ -385,6 +385,7 @@ def test_wrong_seeds_are_named(tmp_path):
     ("changes", "said"),
     [
         ({"method": [{"name": "ds-fl"}]}, "set task.public, such as public = 200"),
+        ({"method": [{"name": "fl-pqsu", "model": "vit_tiny"}]}, "model 'vit_tiny' is no plain chain of layers"),
         ({"method": [{"name": "scaffold"}], "train": {"optimizer": "adam"}}, "scaffold corrects SGD's steps"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 
 import fedsim
 from fedsim.errors import InputError, NeedsValues
+from fedsim.experiment import Where, prepare
 from fedsim.fleet import load_profile
 from tests.command import changed, write
 
@@ -139,3 +140,10 @@ def test_devices_idle_outside_their_tasks_too(tmp_path):
 def test_a_label_names_a_folder_of_its_own(tmp_path, label):
     with pytest.raises(InputError, match="a letter or digit first"):
         fedsim.run(write(tmp_path, changed(method__0__label=label)), out=tmp_path / "out")
+
+
+def test_seeds_share_one_data_set_in_memory(tmp_path):
+    path = write(tmp_path, changed(task__data="digits", task__partition={"kind": "iid"}, task__samples_per_device=...))
+    made = prepare(path, {}, Where(), seeds=[0, 1])
+    first, second = made.problems.values()
+    assert (first.data is second.data, first.digest != second.digest) == (True, True)

@@ -66,13 +66,16 @@ class Problem(Protocol):
     def size(self, ref: Ref) -> Sized: ...
 
 
-def make_problem(wanted: Wanted, *, devices: int, seed: int) -> Problem:
-    """Load and divide the data among *devices*; raises InputError."""
+def make_problem(wanted: Wanted, *, devices: int, seed: int, like: Problem | None = None) -> Problem:
+    """Load and divide the data among *devices*, or divide that of a problem *like* this; raises InputError."""
     if wanted.data == "synthetic":
         if wanted.public is not None:
             raise InputError("task.public is not to be had with data 'synthetic': remove it, or take a stored data set")
         return Synthetic(SyntheticRule(seed_of(seed, "synthetic"), wanted.samples_per_device))
-    dataset = load_dataset(_placed(wanted.data, wanted.folder), data_dir=wanted.data_dir)
+    if isinstance(like, Stored):
+        dataset = like.data
+    else:
+        dataset = load_dataset(_placed(wanted.data, wanted.folder), data_dir=wanted.data_dir)
     return _stored(dataset, wanted, devices=devices, seed=seed)
 
 
