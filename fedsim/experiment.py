@@ -213,13 +213,16 @@ def _wanted(found: Draft, data_dir: Path | None) -> Wanted:
         samples_per_device=task.samples_per_device,
         folder=found.path.parent,
         data_dir=data_dir,
+        train=task.subset.train,
+        test=task.subset.test,
     )
 
 
 def _to_blame(wanted: Wanted) -> str:
     """Return the key of [task] without which the problem could be made."""
-    bare = replace(wanted, public=None, partition={"kind": "iid"})
-    for key, easier in (("data", bare), ("public", replace(bare, public=wanted.public))):
+    bare = replace(wanted, public=None, partition={"kind": "iid"}, train=None, test=None)
+    limited = replace(bare, train=wanted.train, test=wanted.test)
+    for key, easier in (("data", bare), ("subset", limited), ("public", replace(limited, public=wanted.public))):
         try:
             make_problem(easier, devices=1, seed=0)
         except InputError:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedsim.errors import InputError
-from fedsim.learn.data import Dataset, DataSize, Examples, set_aside
+from fedsim.learn.data import Dataset, DataSize, Examples, limited, set_aside
 from fedsim.learn.datasets import load_dataset
 from fedsim.learn.models import make_spec
 from fedsim.learn.partition import partition
@@ -29,7 +29,10 @@ _RULE = "fedsim.learn.synthetic"  # its code is part of the rule that makes the 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a scenario's [task] asks for; *folder* is where its relative paths start."""
+    """What a scenario's [task] asks for; *folder* is where its relative paths start.
+
+    train, test: how many examples of each part are used at most; None: all.
+    """
 
     data: str
     partition: Mapping[str, Any]
@@ -37,6 +40,8 @@ class Wanted:
     samples_per_device: int
     folder: Path
     data_dir: Path | None
+    train: int | None = None
+    test: int | None = None
 
 
 class Problem(Protocol):
@@ -71,11 +76,14 @@ def make_problem(wanted: Wanted, *, devices: int, seed: int, like: Problem | Non
     if wanted.data == "synthetic":
         if wanted.public is not None:
             raise InputError("task.public is not to be had with data 'synthetic': remove it, or take a stored data set")
+        if wanted.train or wanted.test:
+            raise InputError("task.subset is not to be had with data 'synthetic': set task.samples_per_device instead")
         return Synthetic(SyntheticRule(seed_of(seed, "synthetic"), wanted.samples_per_device))
     if isinstance(like, Stored):
         dataset = like.data
     else:
-        dataset = load_dataset(_placed(wanted.data, wanted.folder), data_dir=wanted.data_dir)
+        whole = load_dataset(_placed(wanted.data, wanted.folder), data_dir=wanted.data_dir)
+        dataset = limited(whole, wanted.train, wanted.test)
     return _stored(dataset, wanted, devices=devices, seed=seed)
 
 

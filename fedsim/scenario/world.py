@@ -150,6 +150,13 @@ def _public(value: Any, info: ValidationInfo) -> Any:
 Public = Annotated[int | PublicTable, BeforeValidator(_public)]
 
 
+class SubsetTable(Table):
+    """How many examples of each part are used, drawn alike for every seed; left out: all."""
+
+    train: Count | None = None
+    test: Count | None = None
+
+
 class TaskTable(Table):
     """What is learnt, from which data, divided how."""
 
@@ -157,6 +164,7 @@ class TaskTable(Table):
     model: Annotated[ModelTable, NameAlone]
     partition: Annotated[PartitionTable, Field(default_factory=dict, validate_default=True)]
     public: Public | None = None
+    subset: SubsetTable = SubsetTable()
     samples_per_device: Count = 64
 
     @classmethod
