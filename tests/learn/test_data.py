@@ -55,7 +55,7 @@ def test_a_subset_holds_so_many_distinct_examples_standardised_as_the_whole(tmp_
 def test_no_subset_is_the_data_set_itself_and_too_large_a_one_is_refused(tmp_path):
     whole = load_dataset(f"npz:{written(tmp_path)}")
     assert limited(whole, None, None) is whole
-    with pytest.raises(InputError, match="test = 7 examples of data set .* which has 6"):
+    with pytest.raises(InputError, match=r"test = 7 examples of data set .* which has 6"):
         limited(whole, None, 7)
 
 
