@@ -67,6 +67,10 @@ ONE_KEY = {
         {"method__0__model": {"name": "cnn", "widht": 1.0}},
         "method.fedavg.model.widht = 1.0: unknown option; did you mean 'width'?",
     ),
+    "number without the unit of its option": (
+        {"method": [{"name": "heterofl", "budget": 3}]},
+        "method.heterofl.budget = 3: has no unit: write a number and a unit, such as '90 s'",
+    ),
     "unknown method": ({"method__0__name": "fedavgg"}, "method.fedavgg.name = 'fedavgg': unknown method; did you mean"),
     "unknown method of two alike": (
         {"method__0__name": "nonesuch", "method__1__name": "nonesuch", "method__1__mu": ...},
