@@ -35,7 +35,7 @@ Scenarios = Annotated[list[str], typer.Argument(metavar="SCENARIO", help="Paths,
 def main() -> None:
     """Run the command and map errors to exit codes: 2 input, 3 the run could not go on, 130 interrupted."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="fedsim", standalone_mode=False)
     except FedsimError as error:
         _fail(str(error), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
