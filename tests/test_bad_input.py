@@ -390,6 +390,11 @@ def test_wrong_seeds_are_named(tmp_path):
     [
         ({"method": [{"name": "ds-fl"}]}, "set task.public, such as public = 200"),
         ({"method": [{"name": "fl-pqsu", "model": "vit_tiny"}]}, "model 'vit_tiny' is no plain chain of layers"),
+        (
+            {"method": [{"name": "heterofl", "model": "vit_tiny"}]},
+            "model 'vit_tiny' cannot be cut by width: choose one",
+        ),
+        ({"method": [{"name": "heterofl", "model": "mobilenet_v2"}]}, "model 'mobilenet_v2' cannot be cut by width"),
         ({"method": [{"name": "scaffold"}], "train": {"optimizer": "adam"}}, "scaffold corrects SGD's steps"),
     ],
 )

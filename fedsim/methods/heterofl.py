@@ -43,7 +43,7 @@ class HeteroFl:
     train: Train = field(default_factory=Train)
 
     def init(self, ctx: Context) -> State:
-        return State(ctx.initial)
+        return State(front_slice(ctx.initial, width=1.0))  # the widest slice: refuses a model without widths
 
     def plan(self, ctx: Context, state: State, device: Device) -> Work | None:
         limit_s = math.inf if self.by_group else self.budget or ctx.deadline_s or math.inf
