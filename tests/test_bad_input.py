@@ -389,6 +389,10 @@ def test_wrong_seeds_are_named(tmp_path):
     ("changes", "said"),
     [
         ({"method": [{"name": "ds-fl"}]}, "set task.public, such as public = 200"),
+        (
+            {"task__data": "digits", "task__public": 9, "method": [{"name": "fedmd", "by_group": ["cnn", "mpl"]}]},
+            "did you mean 'mlp'?",
+        ),
         ({"method": [{"name": "fl-pqsu", "model": "vit_tiny"}]}, "model 'vit_tiny' is no plain chain of layers"),
         (
             {"method": [{"name": "heterofl", "model": "vit_tiny"}]},
