@@ -72,6 +72,7 @@ class Open(Table):
 
     called: ClassVar[str]
     what: ClassVar[str]
+    others: ClassVar[str] = ""
 
     _takes: Mapping[str, Option] = PrivateAttr(default_factory=dict)
 
@@ -86,7 +87,7 @@ class Open(Table):
         if not isinstance(name, str):
             return {}, []
         if name not in known:
-            return {}, [wrong((cls.called,), name, no_such(cls.what, name, known))]
+            return {}, [wrong((cls.called,), name, no_such(cls.what, name, known) + cls.others)]
         return fill_options(known[name], {key: value for key, value in data.items() if key not in cls.model_fields})
 
     def model_post_init(self, context: Any) -> None:
