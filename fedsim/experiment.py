@@ -245,10 +245,13 @@ def _check_models(found: Draft, problem: Problem) -> None:
 
 
 def _check_method(found: Draft, experiment: Experiment, *, number: int, key: RunKey) -> None:
-    """Take down what a method itself refuses: its options, its model, or a scenario without what it needs."""
+    """Take down what a method itself refuses, at first or of a group: its options, its model, what is lacking."""
     try:
         sim = experiment.simulation(key, CostOnly(experiment.problems[key.seed]), None)
-        for ref in refs_in(sim.method.init(sim)):
+        state = sim.method.init(sim)
+        firsts = [sim.fleet.device(number) for number in sim.fleet.starts[:-1]]  # one of each group
+        plans = (sim.method.plan(sim, state, device) for device in firsts if device.samples)
+        for ref in (*refs_in(state), *refs_in(tuple(plans))):
             sim.executor.size(ref)
     except NeedsValues:  # which is no fault: an executor that computes values will know
         return

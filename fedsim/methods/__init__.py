@@ -7,6 +7,7 @@ from fedsim.methods.fedadam import FedAdam
 from fedsim.methods.fedasync import FedAsync
 from fedsim.methods.fedavg import FedAvg
 from fedsim.methods.fedbuff import FedBuff
+from fedsim.methods.fedmd import FedMd
 from fedsim.methods.fedprox import FedProx
 from fedsim.methods.fl_pqsu import FlPqsu
 from fedsim.methods.heterofl import HeteroFl
@@ -26,6 +27,7 @@ METHODS: dict[str, type[Any]] = {
     "fl-pqsu": FlPqsu,
     "heterofl": HeteroFl,
     "ds-fl": DsFl,
+    "fedmd": FedMd,
     "top-k": TopK,
     "qsgd": Qsgd,
     "message-pruning": MessagePruning,

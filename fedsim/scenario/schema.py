@@ -94,6 +94,7 @@ class MethodTable(Open):
 
     called: ClassVar[str] = "name"
     what: ClassVar[str] = "method"
+    others: ClassVar[str] = "; for one of your own give --plugin FILE.py"
 
     name: str
     label: Label = ""  # loaded: its name

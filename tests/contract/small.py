@@ -13,6 +13,7 @@ from fedsim.runner import run
 
 # What a method needs beside its name to run on the scenario below; most need nothing.
 OPTIONS: dict[str, dict[str, Any]] = {
+    "fedmd": {"by_group": ["mlp", "cnn"]},  # which it can do without, and is the harder case
     "fl-pqsu": {"selective": False},  # an upload that may be left out has no declared size
 }
 NAMES = sorted(METHODS)
