@@ -14,6 +14,8 @@ from fedsim.runner import run
 # What a method needs beside its name to run on the scenario below; most need nothing.
 OPTIONS: dict[str, dict[str, Any]] = {
     "fl-pqsu": {"selective": False},  # an upload that may be left out has no declared size
+    "equitable-fl": {"round_budget_s": 1.0},  # not every schedule has a deadline
+    "prunefl": {"first_rounds": 0, "every": 2, "density": 0.5},  # a mask that values decide has no declared size
 }
 NAMES = sorted(METHODS)
 
