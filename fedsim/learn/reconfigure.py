@@ -66,11 +66,11 @@ def reconfigured(
     gains = sum(square.double() * (n / sum(samples)) for square, n in zip(squares, samples, strict=True))
     assert isinstance(gains, Tensor)
     now = before[0].kept if before else torch.ones_like(gains, dtype=torch.bool)
-    size, scores = weights_of(model).abs(), layout(model.spec)
-    stays = now & all_but_least(size.masked_fill(~now, -1.0), by_tensor(scores), _cuts(now, by_tensor(scores), share))
+    size, layers = weights_of(model).abs(), by_tensor(layout(model.spec))
+    stays = all_but_least(size.masked_fill(~now, -1.0), layers, _cuts(now, layers, share))
     if not density:
         return Mask(model.spec, _worth_it(stays, gains, overhead * len(gains)))
-    kept = sum(kept_counts(scores, density, "global"))
+    kept = sum(kept_counts(layout(model.spec), density, "global"))
     order = torch.where(stays, torch.inf, gains) if stays.sum() < kept else size.masked_fill(~stays, -1.0).double()
     return Mask(model.spec, all_but_least(order, [len(order)], [len(order) - kept]))
 
@@ -87,7 +87,7 @@ def _worth_it(stays: Tensor, gains: Tensor, fixed: float) -> Tensor:
     order = order[: int((~stays).sum())]  # (C,), the candidates
     found = gains[order]
     sums = gains[stays].sum() + found.cumsum(0) - found  # (C,), before each
-    times = fixed + stays.sum() + torch.arange(len(found), device=found.device)
+    times = torch.arange(len(found), dtype=torch.float64, device=found.device) + stays.sum() + fixed
     worth = (found * times > sums).cumprod(0).bool()
     mask = stays.clone()
     mask[order[worth]] = True
