@@ -26,8 +26,8 @@ class Capacity:
 def capacity(device: Device, quote: Quote, budget_s: float) -> Capacity:
     """Return what share of the work behind *quote* the device can carry within *budget_s* seconds.
 
-    With t the seconds on the device's link, 2 * latency + down_bytes / down rate + up_bytes / up rate, and c those left
-    of the quote's, the budget T is divided fairly: each may take half of it, and what the other leaves.
+    With t the seconds that the link takes and c those of computing, the budget T is divided fairly: each may take half
+    of it, and what the other leaves.
 
     * bandwidth = max(T / 2, T - c) / t
     * compute = max(T / 2, T - t) / c
@@ -35,10 +35,7 @@ def capacity(device: Device, quote: Quote, budget_s: float) -> Capacity:
 
     Each is cut to 1. Both of compute and bandwidth are 1 exactly where t + c <= T.
     """
-    link, profile = device.link, device.profile
-    sending_s = 2 * link.latency_s + quote.down_bytes / link.down_bytes_per_s + quote.up_bytes / link.up_bytes_per_s
-    sending_s = min(sending_s, quote.seconds)
-    computing_s = quote.seconds - sending_s
+    profile, sending_s, computing_s = device.profile, quote.transfer_s, quote.seconds - quote.transfer_s
     ram, disk = (profile.memory_bytes, quote.memory_bytes), (profile.storage_bytes, quote.down_bytes + quote.up_bytes)
     return Capacity(
         compute=_share(max(budget_s / 2, budget_s - sending_s), computing_s),

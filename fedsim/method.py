@@ -14,7 +14,8 @@ from fedsim.work import Ref, Reply, Work
 class Quote:
     """What a piece of work would cost a device, alone on its link and never cut.
 
-    ``fits`` says whether the peak memory of its jobs is within the device's RAM.
+    ``fits`` says whether the peak memory of its jobs is within the device's RAM;
+    ``transfer_s`` are those of ``seconds`` that the link takes, both ways.
     """
 
     seconds: float
@@ -23,6 +24,7 @@ class Quote:
     up_bytes: int
     memory_bytes: float
     fits: bool
+    transfer_s: float = 0.0
 
 
 class Context(Protocol):

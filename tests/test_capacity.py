@@ -6,8 +6,6 @@ from hypothesis import strategies as st
 
 from fedsim.capacity import capacity, limit_s
 from fedsim.errors import InputError
-from fedsim.fleet import Device
-from fedsim.fleet.link import Link
 from fedsim.method import Quote
 from tests.methods.hand import Hand, device
 
@@ -16,17 +14,11 @@ seconds = st.floats(1e-3, 1e3)
 
 def quote(sending_s, computing_s, memory=0.0):
     """A round that sends 1 MB each way."""
-    return Quote(sending_s + computing_s, 0.0, 1_000_000, 1_000_000, memory, fits=True)
-
-
-def on_a_link(sending_s):
-    plain = device(0)
-    rate = 4_000_000 / sending_s
-    return Device(0, (0, 0), plain.profile, Link("any", rate, rate, sending_s / 4), 24)
+    return Quote(sending_s + computing_s, 0.0, 1_000_000, 1_000_000, memory, fits=True, transfer_s=sending_s)
 
 
 def of(sending_s, computing_s, budget_s, **more):
-    return capacity(on_a_link(sending_s), quote(sending_s, computing_s, **more), budget_s)
+    return capacity(device(0), quote(sending_s, computing_s, **more), budget_s)
 
 
 @given(seconds, seconds, seconds)

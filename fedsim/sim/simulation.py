@@ -109,7 +109,8 @@ class Simulation:
         joules = busy_j + down_s * radio_w(device.link.technology, up=False)
         joules += up_s * radio_w(device.link.technology, up=True) + seconds * device.profile.idle_w
         memory = errand.memory_bytes
-        return Quote(seconds, joules, down, up, memory, memory <= device.profile.memory_bytes)
+        fits = memory <= device.profile.memory_bytes
+        return Quote(seconds, joules, down, up, memory, fits, transfer_s=down_s + up_s)
 
     def first_quote(self, device: Device) -> Quote | None:
         """Price a round of *device* from the first state, without starting the clock."""
