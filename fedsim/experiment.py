@@ -245,7 +245,8 @@ def _check_method(found: Draft, experiment: Experiment, *, number: int, key: Run
     """Take down what a method itself refuses: its options, its model, or a scenario without what it needs."""
     try:
         sim = experiment.simulation(key, CostOnly(experiment.problems[key.seed]), None)
-        for ref in refs_in(sim.method.init(sim)):
+        state = sim.method.init(sim)
+        for ref in refs_in((state, sim.method.models(state))):
             sim.executor.size(ref)
     except NeedsValues:  # which is no fault: an executor that computes values will know
         return

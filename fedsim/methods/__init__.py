@@ -13,6 +13,8 @@ from fedsim.methods.heterofl import HeteroFl
 from fedsim.methods.message_pruning import MessagePruning
 from fedsim.methods.qat import QAT
 from fedsim.methods.qsgd import Qsgd
+from fedsim.methods.raffm import RaFFM
+from fedsim.methods.raffm_lora import RaFFMLoRA
 from fedsim.methods.scaffold import Scaffold
 from fedsim.methods.top_k import TopK
 
@@ -30,4 +32,6 @@ METHODS: dict[str, type[Any]] = {
     "qsgd": Qsgd,
     "message-pruning": MessagePruning,
     "qat": QAT,
+    "raffm": RaFFM,
+    "raffm-lora": RaFFMLoRA,
 }

@@ -11,9 +11,13 @@ from fedsim.methods import METHODS
 from fedsim.results import Results, RunKey
 from fedsim.runner import run
 
+TRANSFORMER = {"name": "vit_tiny", "dim": 8, "heads": 2, "depth": 2, "patch": 4}
+
 # What a method needs beside its name to run on the scenario below; most need nothing.
 OPTIONS: dict[str, dict[str, Any]] = {
     "fl-pqsu": {"selective": False},  # an upload that may be left out has no declared size
+    "raffm": {"model": TRANSFORMER, "attention": [1.0, 0.5], "spp": "qk+ffn"},
+    "raffm-lora": {"model": TRANSFORMER, "attention": [1.0, 0.5], "rank": 2},
 }
 NAMES = sorted(METHODS)
 
