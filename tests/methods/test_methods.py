@@ -63,7 +63,9 @@ A, B = source("a"), source("b")
 # --- All of them ---------------------------------------------------------------------------------------------
 @pytest.fixture(params=sorted(METHODS))
 def made(request):
-    return METHODS[request.param](**OPTIONS.get(request.param, {}))
+    rule, given = METHODS[request.param], OPTIONS.get(request.param, {})
+    options = {f.name: given[f.name] for f in fields(rule) if f.name in given}  # a model is the scenario's
+    return rule(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})
 
 
 def test_options_are_fields_with_defaults_of_a_frozen_dataclass(made):
