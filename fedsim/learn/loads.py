@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any
+
+from torch import nn
 
 from fedsim.learn.blocks import find_blocks
 from fedsim.learn.data import DataSize
@@ -50,9 +53,17 @@ def _step(spec: tuple[Any, ...], optimizer: str) -> AffineLoad:
     alike = uniform_specs(spec)
     if alike:
         return mean_load([_step(each, optimizer) for each in alike])
-    model = ModelSpec.from_params(spec)
+    return traced(ModelSpec.from_params(spec), optimizer)
+
+
+def traced(model: ModelSpec, optimizer: str, *, build: Callable[[], nn.Module] | None = None) -> AffineLoad:
+    """Return the training step's Load of the network *model*, or of what *build* makes of it.
+
+    optimizer: sgd, adam or adamw; "sgd+momentum" with a momentum.
+    """
     kind, _, momentum = optimizer.partition("+")
-    return affine_load(model.build, model.shape, model.classes, optimizer=kind, momentum=0.9 if momentum else 0.0)
+    rate = 0.9 if momentum else 0.0
+    return affine_load(build or model.build, model.shape, model.classes, optimizer=kind, momentum=rate)
 
 
 @cache

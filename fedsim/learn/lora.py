@@ -23,7 +23,7 @@ from fedsim.learn.models import ModelSpec
 from fedsim.learn.salience import Orders, blocks_of
 from fedsim.learn.slices import head_names
 from fedsim.learn.subnets import Ratios, cut_dims, drawn, merged_state
-from fedsim.learn.trace import AffineLoad, affine_load, built
+from fedsim.learn.trace import AffineLoad, built
 from fedsim.learn.train import batches, optimiser, step
 from fedsim.learn.values import Model, ModelSize, State
 from fedsim.work import Load, job
@@ -97,7 +97,7 @@ def _training_load(
     dropout: float,
     **_: object,
 ) -> Load:
-    kind = "momentum" if optimizer == "sgd" and momentum else optimizer
+    kind = "sgd+momentum" if optimizer == "sgd" and momentum else optimizer
     return _epoch(model.spec, adapters.rank, data, batch_size, kind=kind, dropout=dropout) * epochs
 
 
@@ -108,13 +108,12 @@ def _epoch(spec: tuple[Any, ...], rank: int, data: DataSize, batch_size: int, *,
 
 @cache
 def _step(spec: tuple[Any, ...], rank: int, kind: str, *, dropout: float) -> AffineLoad:
-    model, momentum = ModelSpec.from_params(spec), 0.9 if kind == "momentum" else 0.0
+    model = ModelSpec.from_params(spec)
 
     def build() -> nn.Module:
         return adapted(model.build(), spec, rank=rank, scale=1.0, dropout=dropout)
 
-    name = "sgd" if momentum else kind
-    return affine_load(build, model.shape, model.classes, optimizer=name, momentum=momentum)
+    return loads.traced(model, kind, build=build)
 
 
 def adapted(module: nn.Module, spec: tuple[Any, ...], *, rank: int, scale: float, dropout: float) -> nn.Module:
