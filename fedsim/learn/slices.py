@@ -123,7 +123,7 @@ def summed(like: Tensor, held: Iterable[Held]) -> tuple[Tensor, Tensor]:
 def index_of(dims: Mapping[int, Tensor], rank: int) -> Index:
     """Return the index of the entries in *dims* of a tensor of *rank* dimensions; the others are whole."""
     index: list[slice | Tensor] = [slice(None)] * rank
-    scattered = [dim for dim, entries in dims.items() if not _leads(entries)]
+    scattered = sorted(dim for dim, entries in dims.items() if not _leads(entries))
     for dim, entries in dims.items():
         index[dim] = slice(0, len(entries))
         if dim in scattered:  # successive dimensions: conv weights are cut in the first two, all others in one

@@ -52,11 +52,8 @@ class RaFFM:
 
     def plan(self, ctx: Context, state: State, device: Device) -> Work | None:
         how, lot = Sampling(self.sampling, self.budget_s, self.cohort), ctx.seed("lot", device.key, state.version)
-
-        def work(space: Space) -> Work:
-            return self._work(ctx, state, device, space=space)
-
-        return offered(Space(self.ffn, self.attention), ctx, device, how=how, lot=lot, work=work)
+        space = Space(self.ffn, self.attention)
+        return offered(space, ctx, device, how=how, lot=lot, work=lambda cut: self._work(ctx, state, device, space=cut))
 
     def merge(self, ctx: Context, state: State, replies: Sequence[Reply]) -> State:
         parts, *rankings = zip(*(reply.up for reply in replies), strict=True)

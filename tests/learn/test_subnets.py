@@ -226,6 +226,6 @@ def test_a_model_without_blocks_is_refused_from_its_size():
 def test_entries_are_put_where_scattered_rows_and_columns_cross():
     rows, columns = torch.tensor([2, 0]), torch.tensor([1, 3])
     piece = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-    total, mass = summed(torch.zeros(3, 4), [(index_of({0: rows, 1: columns}, 2), piece, 1.0)])
+    total, mass = summed(torch.zeros(3, 4), [(index_of({1: columns, 0: rows}, 2), piece, 1.0)])
     assert total.tolist() == [[0, 3, 0, 4], [0, 0, 0, 0], [0, 1, 0, 2]]
     assert torch.equal(mass, (total > 0).double())
