@@ -251,7 +251,7 @@ def _check_method(found: Draft, experiment: Experiment, *, number: int, key: Run
         state = sim.method.init(sim)
         firsts = [sim.fleet.device(number) for number in sim.fleet.starts[:-1]]  # one of each group
         plans = (sim.method.plan(sim, state, device) for device in firsts if device.samples)
-        for ref in (*refs_in(state), *refs_in(tuple(plans))):
+        for ref in (*refs_in((state, sim.method.models(state))), *refs_in(tuple(plans))):
             sim.executor.size(ref)
     except NeedsValues:  # which is no fault: an executor that computes values will know
         return

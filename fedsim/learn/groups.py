@@ -2,7 +2,7 @@
 
 A convolution's filter is also an entry of the norm after it, an input of the next layer and, where layers are
 added up, a filter of another convolution. Torch-Pruning's dependency graph finds what belongs together; the
-blocks of a transformer, whose heads it would mix, are named by hand.
+blocks of a transformer, whose heads it would mix, are known by name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fedsim.errors import InputError
-from fedsim.learn.vit import Block
+from fedsim.learn.blocks import Rows, TransformerBlock, find_blocks, set_head_widths
 
 Widths = tuple[tuple[str, int], ...]
 _NORMS = nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm
@@ -93,6 +93,7 @@ def narrow(module: nn.Module, groups: tuple[Group, ...], widths: Widths) -> nn.M
         else:
             owner.register_buffer(leaf, new)
         _set_sizes(owner)
+    set_head_widths(module)
     return module
 
 
@@ -112,22 +113,26 @@ def _set_sizes(layer: nn.Module) -> None:
 
 
 def _transformer(module: nn.Module) -> Iterator[Group]:
-    for name, block in module.named_modules():
-        if isinstance(block, Block):
-            yield _attention(f"{name}.attention", block)
-            yield _perceptron(name, block)
+    for block in find_blocks(module):
+        if block.cuttable:
+            yield _attention(block)
+        yield _perceptron(block)
 
 
-def _attention(name: str, block: Block) -> Group:
-    inner = [Axis(f"{name}.{layer}.{part}", 0) for layer in "qkv" for part in ("weight", "bias")]
-    units, heads = len(block.attention.q.weight), block.attention.heads
-    makers = f"{name}.q.weight", f"{name}.k.weight"
-    return Group(name, units, (*inner, Axis(f"{name}.out.weight", 1)), makers, "attention", heads)
+def _attention(block: TransformerBlock) -> Group:
+    inner = [axis for rows in (block.q, block.k, block.v) for axis in _outputs(rows)]
+    name, makers = block.q.weight.rsplit(".", 2)[0], (block.q.weight, block.k.weight)
+    return Group(name, block.q.count, (*inner, Axis(block.out, 1)), makers, "attention", block.heads)
 
 
-def _perceptron(name: str, block: Block) -> Group:
-    axes = Axis(f"{name}.wide.weight", 0), Axis(f"{name}.wide.bias", 0), Axis(f"{name}.narrow.weight", 1)
-    return Group(f"{name}.wide", len(block.wide.weight), axes, (axes[0].tensor,), "linear")
+def _perceptron(block: TransformerBlock) -> Group:
+    axes = *_outputs(block.wide), Axis(block.narrow, 1)
+    name = block.wide.weight.removesuffix(".weight")
+    return Group(name, block.wide.count, axes, (block.wide.weight,), "linear")
+
+
+def _outputs(rows: Rows) -> list[Axis]:
+    return [Axis(tensor, 0) for tensor in rows.tensors]
 
 
 def _convolutional(module: nn.Module, shape: tuple[int, ...]) -> Iterator[Group]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from torch import nn
+
+from fedsim.learn.blocks import find_blocks
 from fedsim.learn.data import DataSize
+from fedsim.learn.groups import Group
 from fedsim.learn.models import ModelSpec
-from fedsim.learn.trace import AffineLoad, affine_forward, affine_load
+from fedsim.learn.trace import AffineLoad, affine_forward, affine_load, built, mean_load
 from fedsim.work import Load, Op, OpClass
 
 
@@ -44,12 +50,48 @@ def predicting(spec: tuple[Any, ...], data: DataSize, *, batch_size: int = 64) -
 
 @cache
 def _step(spec: tuple[Any, ...], optimizer: str) -> AffineLoad:
-    model = ModelSpec.from_params(spec)
+    alike = uniform_specs(spec)
+    if alike:
+        return mean_load([_step(each, optimizer) for each in alike])
+    return traced(ModelSpec.from_params(spec), optimizer)
+
+
+def traced(model: ModelSpec, optimizer: str, *, build: Callable[[], nn.Module] | None = None) -> AffineLoad:
+    """Return the training step's Load of the network *model*, or of what *build* makes of it.
+
+    optimizer: sgd, adam or adamw; "sgd+momentum" with a momentum.
+    """
     kind, _, momentum = optimizer.partition("+")
-    return affine_load(model.build, model.shape, model.classes, optimizer=kind, momentum=0.9 if momentum else 0.0)
+    rate = 0.9 if momentum else 0.0
+    return affine_load(build or model.build, model.shape, model.classes, optimizer=kind, momentum=rate)
 
 
 @cache
 def _forward(spec: tuple[Any, ...]) -> AffineLoad:
+    alike = uniform_specs(spec)
+    if alike:
+        return mean_load([_forward(each) for each in alike])
     model = ModelSpec.from_params(spec)
     return affine_forward(model.build, model.shape)
+
+
+def uniform_specs(spec: tuple[Any, ...]) -> tuple[tuple[Any, ...], ...]:
+    """Return for each block of an unevenly cut transformer the network cut everywhere as that block is; else none.
+
+    The mean of their Loads is the Load of *spec*, since blocks follow each other and add up; few are distinct,
+    which saves tracing every cut that chance may draw.
+    """
+    model = ModelSpec.from_params(spec)
+    count = len(find_blocks(built(replace(model, widths=()).build))) if model.widths else 0
+    if not count:
+        return ()
+    groups = model.groups()
+    blocks = [groups[at : at + len(groups) // count] for at in range(0, len(groups), len(groups) // count)]
+    cut = [tuple(dict(model.widths).get(group.name, group.units) for group in block) for block in blocks]
+    whole = [tuple((group.units, group.blocks) for group in block) for block in blocks]
+    return tuple(_uniform(model, blocks, widths) for widths in cut) if len(set(cut)) > len(set(whole)) == 1 else ()
+
+
+def _uniform(model: ModelSpec, blocks: list[tuple[Group, ...]], widths: tuple[int, ...]) -> tuple[Any, ...]:
+    named = [(g.name, n) for block in blocks for g, n in zip(block, widths, strict=True) if n < g.units]
+    return replace(model, widths=tuple(sorted(named))).as_params()

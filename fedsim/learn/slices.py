@@ -5,6 +5,7 @@ A front slice is a dense network of its own, with the size and the load of its a
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -19,6 +20,8 @@ from fedsim.learn.trace import built
 from fedsim.learn.values import Model, ModelSize, NumberSize, State, model_size
 from fedsim.work import Load, job
 
+Index = tuple[slice | Tensor, ...]
+Held = tuple[Index, Tensor, Tensor | float]  # where, the entries held there, and what they count
 WIDTHS = {  # the options that hold a model's widths
     "mlp": ("hidden",), "vgg16": ("convs", "hidden"), "cnn": ("width",), "lenet5": ("width",),
     "resnet8": ("width",), "resnet12": ("width",), "resnet18": ("width",),
@@ -89,19 +92,49 @@ def merge_slices(
     rows = present or (None,) * len(parts)
 
     def merged(name: str, t: Tensor) -> Tensor:
-        total, mass = torch.zeros_like(t, dtype=torch.float64), torch.zeros_like(t, dtype=torch.float64)
-        for part, weight, held in zip(parts, weights, rows, strict=True):
+        held = []
+        for part, weight, kept in zip(parts, weights, rows, strict=True):
             piece = part.state[name].double()
             share = torch.full_like(piece, weight)
-            if held is not None and name in heads:
-                share[~held] = 0.0  # (classes, ...)
-            total[_front(piece)] += share * piece
-            mass[_front(piece)] += share
-        return torch.where(mass > 0, total / mass, t.double()).to(t.dtype)
+            if kept is not None and name in heads:
+                share[~kept] = 0.0  # (classes, ...)
+            held.append((_front(piece), piece, share))
+        return mean_where_held(t, held)
 
     state: State = {name: merged(name, t) if t.is_floating_point() else t for name, t in model.state.items()}
     return Model(model.spec, state)
 
 
-def _front(piece: Tensor) -> tuple[slice, ...]:
+def mean_where_held(t: Tensor, held: Iterable[Held]) -> Tensor:
+    """Return the mean of each entry by its shares; what nobody holds stays as it is in *t*."""
+    total, mass = summed(t, held)
+    return torch.where(mass > 0, total / mass, t.double()).to(t.dtype)
+
+
+def summed(like: Tensor, held: Iterable[Held]) -> tuple[Tensor, Tensor]:
+    """Return for each entry of *like* the sum of the pieces there, times their shares, and of the shares; fp64."""
+    total, mass = torch.zeros_like(like, dtype=torch.float64), torch.zeros_like(like, dtype=torch.float64)
+    for where, piece, share in held:
+        total[where] += share * piece
+        mass[where] += share
+    return total, mass
+
+
+def index_of(dims: Mapping[int, Tensor], rank: int) -> Index:
+    """Return the index of the entries in *dims* of a tensor of *rank* dimensions; the others are whole."""
+    index: list[slice | Tensor] = [slice(None)] * rank
+    scattered = sorted(dim for dim, entries in dims.items() if not _leads(entries))
+    for dim, entries in dims.items():
+        index[dim] = slice(0, len(entries))
+        if dim in scattered:  # successive dimensions: conv weights are cut in the first two, all others in one
+            after = len(scattered) - 1 - scattered.index(dim)
+            index[dim] = entries.view(-1, *(1,) * after)
+    return tuple(index)
+
+
+def _leads(entries: Tensor) -> bool:
+    return bool((entries == torch.arange(len(entries), device=entries.device)).all())
+
+
+def _front(piece: Tensor) -> Index:
     return tuple(slice(0, side) for side in piece.shape)

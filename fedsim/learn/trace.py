@@ -7,10 +7,10 @@ convolution, which makes a depthwise model look many times dearer than it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any
 
@@ -63,6 +63,17 @@ class AffineLoad:
         kinds = self.fixed.ops.keys() | self.each.ops.keys()
         ops = {k: self.fixed.ops.get(k, Op()) + self.each.ops.get(k, Op()) * batch for k in sorted(kinds)}
         return Load(ops, self.fixed.memory_bytes + batch * self.each.memory_bytes)
+
+
+def mean_load(loads: Sequence[AffineLoad]) -> AffineLoad:
+    """Return the mean of *loads*, memory included."""
+    return AffineLoad(_mean([load.fixed for load in loads]), _mean([load.each for load in loads]))
+
+
+def _mean(loads: Sequence[Load]) -> Load:
+    share = 1.0 / len(loads)
+    total = sum((load * share for load in loads), Load())
+    return replace(total, memory_bytes=sum(load.memory_bytes for load in loads) * share)
 
 
 def trace_step(

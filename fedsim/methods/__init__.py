@@ -16,6 +16,8 @@ from fedsim.methods.message_pruning import MessagePruning
 from fedsim.methods.prunefl import PruneFl
 from fedsim.methods.qat import QAT
 from fedsim.methods.qsgd import Qsgd
+from fedsim.methods.raffm import RaFFM
+from fedsim.methods.raffm_lora import RaFFMLoRA
 from fedsim.methods.scaffold import Scaffold
 from fedsim.methods.top_k import TopK
 
@@ -36,4 +38,6 @@ METHODS: dict[str, type[Any]] = {
     "qsgd": Qsgd,
     "message-pruning": MessagePruning,
     "qat": QAT,
+    "raffm": RaFFM,
+    "raffm-lora": RaFFMLoRA,
 }

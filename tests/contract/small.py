@@ -11,12 +11,16 @@ from fedsim.methods import METHODS
 from fedsim.results import Results, RunKey
 from fedsim.runner import run
 
+TRANSFORMER = {"name": "vit_tiny", "dim": 8, "heads": 2, "depth": 2, "patch": 4}
+
 # What a method needs beside its name to run on the scenario below; most need nothing.
 OPTIONS: dict[str, dict[str, Any]] = {
     "fedmd": {"by_group": ["mlp", "cnn"]},  # which it can do without, and is the harder case
     "fl-pqsu": {"selective": False},  # an upload that may be left out has no declared size
     "equitable-fl": {"round_budget": "1 s"},  # not every schedule has a deadline
     "prunefl": {"first_rounds": 0, "every": 2, "density": 0.5},  # a mask that values decide has no declared size
+    "raffm": {"model": TRANSFORMER, "attention": [1.0, 0.5], "spp": "qk+ffn"},
+    "raffm-lora": {"model": TRANSFORMER, "attention": [1.0, 0.5], "rank": 2},
 }
 NAMES = sorted(METHODS)
 

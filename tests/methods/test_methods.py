@@ -16,6 +16,7 @@ from fedsim.methods.fedasync import FedAsync
 from fedsim.methods.fedavg import FedAvg, State
 from fedsim.methods.fedbuff import FedBuff
 from fedsim.methods.fedprox import FedProx
+from fedsim.scenario.options import options_of
 from fedsim.training import Train
 from fedsim.work import Ref, Reply, Work, missing_at, source
 from tests.contract.small import OPTIONS
@@ -63,7 +64,9 @@ A, B = source("a"), source("b")
 # --- All of them ---------------------------------------------------------------------------------------------
 @pytest.fixture(params=sorted(METHODS))
 def made(request):
-    return METHODS[request.param](**OPTIONS.get(request.param, {}))
+    rule, given = METHODS[request.param], OPTIONS.get(request.param, {})
+    known = options_of(rule)
+    return rule(**{name: known[name].read(given[name]) for name in known.keys() & given})  # a model is the scenario's
 
 
 def test_options_are_fields_with_defaults_of_a_frozen_dataclass(made):
