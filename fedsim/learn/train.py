@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from fedsim.learn import loads
 from fedsim.learn.data import DataSize, Examples
-from fedsim.learn.models import ModelSpec
+from fedsim.learn.models import ModelSpec, make_spec
 from fedsim.learn.values import Model, ModelSize, model_size
-from fedsim.work import Load, job
+from fedsim.work import Load, Ref, job
 
 
 def training_load(
@@ -41,6 +41,27 @@ def init_model(*, spec: tuple[Any, ...], seed: int) -> Model:  # noqa: ARG001 - 
     """Return a network with PyTorch's default initialisation under *seed*."""
     module = ModelSpec.from_params(spec).build()
     return Model(spec, {name: t.detach() for name, t in module.state_dict().items()})
+
+
+@job(
+    size=lambda model, *, name, seed: model_size(spec_like(model.spec, name)),
+    load=lambda model, *, name, seed: loads.vector(model_size(spec_like(model.spec, name)).entries),
+)
+def init_like(model: Model, *, name: str, seed: int) -> Model:
+    """Return a new network of architecture *name*, its options at their defaults, for the data that *model* takes."""
+    return init_model.value(spec=spec_like(model.spec, name), seed=seed)  # type: ignore[no-any-return]
+
+
+def spec_like(spec: tuple[Any, ...], name: str) -> tuple[Any, ...]:
+    """Return the spec of model *name* for the data that *spec* takes; raises InputError if it does not."""
+    _, classes, shape, *_ = spec
+    return make_spec(name, classes, shape).as_params()
+
+
+def spec_of(initial: Ref) -> tuple[Any, ...]:
+    """Return the spec of the network that a job init_model makes."""
+    found: tuple[Any, ...] = dict(initial.params)["spec"]
+    return found
 
 
 @job(size=_same_model, load=training_load)

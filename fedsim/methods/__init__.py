@@ -13,6 +13,7 @@ from fedsim.methods.heterofl import HeteroFl
 from fedsim.methods.message_pruning import MessagePruning
 from fedsim.methods.qat import QAT
 from fedsim.methods.qsgd import Qsgd
+from fedsim.methods.reft import Reft
 from fedsim.methods.scaffold import Scaffold
 from fedsim.methods.top_k import TopK
 
@@ -30,4 +31,5 @@ METHODS: dict[str, type[Any]] = {
     "qsgd": Qsgd,
     "message-pruning": MessagePruning,
     "qat": QAT,
+    "reft": Reft,
 }

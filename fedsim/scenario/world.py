@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from fedsim.errors import InputError
 from fedsim.fleet import link_names, load_profile
@@ -131,10 +131,20 @@ DataSet = Annotated[str, BeforeValidator(_data_set)]
 
 
 class PublicTable(Table):
-    """Another data set as the public one, or *n* of its training examples."""
+    """Another data set as the public one, or *n* of its training examples; without *data*, *n* of the task's own.
 
-    data: DataSet
+    preinstalled: devices hold it from the start, so that it is never sent.
+    """
+
+    data: DataSet | None = None
     n: Count | None = None
+    preinstalled: bool = False
+
+    @model_validator(mode="after")
+    def _of_something(self) -> PublicTable:
+        if self.data is None and self.n is None:
+            raise said("names neither data nor n: write { n = 500 }, or { data = 'mnist' }")
+        return self
 
 
 def _public(value: Any, info: ValidationInfo) -> Any:
