@@ -264,9 +264,10 @@ def _availability(scenario: Scenario, seed: int) -> Availability:
 
 def _preinstalled(scenario: Scenario, problem: Problem) -> frozenset[str]:
     """Return the key of the public set if devices hold it from the start."""
-    public = scenario.task.public
-    there = problem.public is not None and isinstance(public, PublicTable) and public.preinstalled
-    return frozenset({problem.public.key} if there else ())
+    table = scenario.task.public
+    if problem.public is None or not isinstance(table, PublicTable) or not table.preinstalled:
+        return frozenset()
+    return frozenset({problem.public.key})
 
 
 def _from_environment(name: str) -> Path | None:

@@ -93,7 +93,9 @@ class Policy:
         """Raise InputError if the network *spec* cannot be cut, or not *by_cost*, which widths must tell."""
         groups_of(spec)
         if by_cost and self.name == "global_l1":
-            raise InputError("policy 'global_l1' cuts by value, which reading C cannot price: choose 'uniform' or 'cap'")
+            raise InputError(
+                "policy 'global_l1' cuts by value, which reading C cannot price: choose 'uniform' or 'cap'"
+            )
 
     def widths(self, spec: Spec, level: float) -> Widths:
         """Return the widths of the network *spec* at *level*, where the level alone says."""

@@ -64,7 +64,7 @@ class Reft:
     logits: Literal["fp32", "fp16", "int8"] = "fp32"
     importance: Literal["data", "uniform", "capacity", "confidence"] = "data"
     temperature: Positive = 3.0
-    distil_epochs: Annotated[int, Ge(1)] = 5
+    distil_epochs: Annotated[int, Ge(1)] = 20
     distil_lr: Positive = 0.05
     distil_batch_size: Annotated[int, Ge(1)] = 64
     smallest: bool = False
