@@ -24,6 +24,7 @@ from fedsim.scenario import (
     Draft,
     MethodTable,
     ModelTable,
+    PublicTable,
     Scenario,
     SyncSchedule,
     digest,
@@ -86,7 +87,7 @@ class Experiment:
         tables = self.scenario.resolved()
         task, partition = tables["task"], tables["task"]["partition"]
         for table in (task, task.get("public")):
-            if isinstance(table, dict) and table["data"].startswith("npz:"):
+            if isinstance(table, dict) and table.get("data", "").startswith("npz:"):
                 table["data"] = f"npz:{self._placed(table['data'].removeprefix('npz:'))}"
         if "path" in partition:
             partition["path"] = self._placed(partition["path"])
@@ -114,6 +115,7 @@ class Experiment:
             public=problem.public,
             shard=lambda device: problem.shard(device.id, device.key),
             stop_s=table.run.stop.time,
+            preinstalled=_preinstalled(table, problem),
         )
 
     def simulation(self, key: RunKey, executor: Executor, observer: Any) -> Simulation:
@@ -264,6 +266,14 @@ def _availability(scenario: Scenario, seed: int) -> Availability:
     if table.kind == "always":
         return Always()
     return Markov(table.mean_online, table.mean_offline, seed)
+
+
+def _preinstalled(scenario: Scenario, problem: Problem) -> frozenset[str]:
+    """Return the key of the public set if devices hold it from the start."""
+    table = scenario.task.public
+    if problem.public is None or not isinstance(table, PublicTable) or not table.preinstalled:
+        return frozenset()
+    return frozenset({problem.public.key})
 
 
 def _from_environment(name: str) -> Path | None:

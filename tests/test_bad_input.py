@@ -171,6 +171,7 @@ ONE_KEY = {
     "number for a name": ({"task__data": 3}, "task.data = 3: must be text in quotes"),
     "number for a model": ({"task__model": 3}, "task.model = 3: must be a table, such as { name = 'cnn', width"),
     "number for a link": ({"fleet__0__link": 3}, "fleet.0.link = 3: must be a table, such as { down ="),
+    "public set of nothing": ({"task__public": {"preinstalled": True}}, "task.public = { preinstalled = true }: names"),
     "negative public set": ({"task__public": -1}, "task.public = -1: must be a number of examples from 0"),
     "negative seed": ({"run": {"seeds": [-1]}}, "run.seeds.0 = -1: must be at least 0"),
     "seeds alike": ({"run": {"seeds": [1, 1]}}, "run.seeds = [1, 1]: must differ from each other"),
@@ -393,12 +394,13 @@ def test_wrong_seeds_are_named(tmp_path):
             {"task__data": "digits", "task__public": 9, "method": [{"name": "fedmd", "by_group": ["cnn", "mpl"]}]},
             "did you mean 'mlp'?",
         ),
-        ({"method": [{"name": "fl-pqsu", "model": "vit_tiny"}]}, "model 'vit_tiny' is no plain chain of layers"),
         (
             {"method": [{"name": "heterofl", "model": "vit_tiny"}]},
             "model 'vit_tiny' cannot be cut by width: choose one",
         ),
         ({"method": [{"name": "heterofl", "model": "mobilenet_v2"}]}, "model 'mobilenet_v2' cannot be cut by width"),
+        ({"method": [{"name": "fl-pqsu", "widths": [4, 4]}]}, "widths is [4, 4]: model 'mlp' has"),
+        ({"method": [{"name": "reft"}]}, "set task.public, such as public = 200"),
         ({"method": [{"name": "scaffold"}], "train": {"optimizer": "adam"}}, "scaffold corrects SGD's steps"),
     ],
 )

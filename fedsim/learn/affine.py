@@ -84,6 +84,19 @@ def mean_of_sent(model: Model, sent: tuple[Sent, ...]) -> Model:
     return Model(model.spec, {n: mean(n, t) if t.is_floating_point() else t for n, t in read[0].state.items()})
 
 
+def in_steps(t: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the least entry of *t* and the step between 256 levels, (2,), and each entry's level, uint8."""
+    low = t.min()
+    step = (t.max() - low) / _STEPS
+    codes = ((t - low) / step.clamp_min(torch.finfo(torch.float32).tiny)).round().clamp(0, _STEPS).to(torch.uint8)
+    return torch.stack([low, step]), codes
+
+
+def from_steps(scale: Tensor, codes: Tensor) -> Tensor:
+    """Return the entries that in_steps wrote, each off by at most half a step."""
+    return torch.add(scale[0], codes.float() * scale[1])
+
+
 def _part(data: DataSize, n: int) -> DataSize:
     return DataSize(min(n, data.n), data.shape, data.classes, data.item_bytes)
 
@@ -91,10 +104,7 @@ def _part(data: DataSize, n: int) -> DataSize:
 def _written(t: Tensor) -> bytes:
     if not t.is_floating_point():
         return bytes(t.numpy(force=True).tobytes())
-    low = t.min()
-    step = (t.max() - low) / _STEPS
-    codes = ((t - low) / step.clamp_min(torch.finfo(torch.float32).tiny)).round().clamp(0, _STEPS).to(torch.uint8)
-    return torch.stack([low, step]).numpy(force=True).tobytes() + codes.numpy(force=True).tobytes()
+    return b"".join(part.numpy(force=True).tobytes() for part in in_steps(t))
 
 
 def _read(message: Coded) -> Model:
@@ -108,4 +118,4 @@ def _tensor(part: Tensor, like: Tensor) -> Tensor:
     if not like.is_floating_point():
         return part.clone().view(like.dtype).reshape(like.shape)
     scale = part[:8].clone().view(torch.float32)  # least entry, step
-    return torch.add(scale[0], part[8:].float().reshape(like.shape) * scale[1])
+    return from_steps(scale, part[8:].reshape(like.shape))

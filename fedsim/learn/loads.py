@@ -49,6 +49,13 @@ def predicting(spec: tuple[Any, ...], data: DataSize, *, batch_size: int = 64) -
 
 
 @cache
+def macs(spec: tuple[Any, ...]) -> float:
+    """Return the multiply-adds, 2 FLOP each, of one example's forward pass in layers with weights; biases are none."""
+    ops = _forward(spec).each.ops
+    return sum(op.flops for kind, op in ops.items() if kind is not OpClass.MEMORY) / 2
+
+
+@cache
 def _step(spec: tuple[Any, ...], optimizer: str) -> AffineLoad:
     alike = uniform_specs(spec)
     if alike:

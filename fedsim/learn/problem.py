@@ -188,12 +188,13 @@ class Stored:
 
 def _stored(dataset: Dataset, wanted: Wanted, *, devices: int, seed: int) -> Stored:
     left, public_examples, public = np.arange(dataset.train.n), None, None
-    if isinstance(wanted.public, int) and wanted.public:
-        left, aside = set_aside(dataset, wanted.public, seed)
+    if isinstance(wanted.public, Mapping) and wanted.public["data"]:
+        public_examples, public = _other_set(wanted.public, dataset, wanted)
+    elif wanted.public:
+        n = wanted.public if isinstance(wanted.public, int) else wanted.public["n"]
+        left, aside = set_aside(dataset, n, seed)
         public_examples = _unlabelled(dataset.train.subset(aside))
         public = source("public", data=dataset.digest, index=_digest(aside))
-    elif isinstance(wanted.public, Mapping):
-        public_examples, public = _other_set(wanted.public, dataset, wanted)
     options = {name: value for name, value in wanted.partition.items() if name != "kind"}
     if "path" in options:
         options["path"] = str(wanted.folder / options["path"])

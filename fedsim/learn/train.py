@@ -12,7 +12,7 @@ from fedsim.learn import loads
 from fedsim.learn.data import DataSize, Examples
 from fedsim.learn.models import ModelSpec, make_spec
 from fedsim.learn.values import Model, ModelSize, model_size
-from fedsim.work import Load, job
+from fedsim.work import Load, Ref, job
 
 
 def training_load(
@@ -43,21 +43,28 @@ def init_model(*, spec: tuple[Any, ...], seed: int) -> Model:  # noqa: ARG001 - 
     return Model(spec, {name: t.detach() for name, t in module.state_dict().items()})
 
 
-def _like(model: ModelSize | Model, name: str) -> ModelSpec:
-    spec = ModelSpec.from_params(model.spec)
-    return make_spec(name, spec.classes, spec.shape)
-
-
 @job(
-    size=lambda model, *, name, seed: model_size(_like(model, name).as_params()),
-    load=lambda model, *, name, seed: loads.vector(model_size(_like(model, name).as_params()).entries),
+    size=lambda model, *, name, seed: model_size(spec_like(model.spec, name)),
+    load=lambda model, *, name, seed: loads.vector(model_size(spec_like(model.spec, name)).entries),
 )
 def init_like(model: Model, *, name: str, seed: int) -> Model:
     """Return a fresh network of architecture *name*, default options, for the shape and the classes of *model*.
 
     Raises InputError where there is no such architecture, or none for that shape.
     """
-    return init_model.value(spec=_like(model, name).as_params(), seed=seed)  # type: ignore[no-any-return]
+    return init_model.value(spec=spec_like(model.spec, name), seed=seed)  # type: ignore[no-any-return]
+
+
+def spec_like(spec: tuple[Any, ...], name: str) -> tuple[Any, ...]:
+    """Return the spec of model *name* for the data that *spec* takes; raises InputError if it does not."""
+    _, classes, shape, *_ = spec
+    return make_spec(name, classes, shape).as_params()
+
+
+def spec_of(initial: Ref) -> tuple[Any, ...]:
+    """Return the spec of the network that a job init_model makes."""
+    found: tuple[Any, ...] = dict(initial.params)["spec"]
+    return found
 
 
 @job(size=_same_model, load=training_load)

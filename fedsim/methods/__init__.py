@@ -18,6 +18,7 @@ from fedsim.methods.qat import QAT
 from fedsim.methods.qsgd import Qsgd
 from fedsim.methods.raffm import RaFFM
 from fedsim.methods.raffm_lora import RaFFMLoRA
+from fedsim.methods.reft import Reft
 from fedsim.methods.scaffold import Scaffold
 from fedsim.methods.top_k import TopK
 
@@ -40,4 +41,5 @@ METHODS: dict[str, type[Any]] = {
     "qat": QAT,
     "raffm": RaFFM,
     "raffm-lora": RaFFMLoRA,
+    "reft": Reft,
 }

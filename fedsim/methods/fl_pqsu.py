@@ -2,8 +2,8 @@
 
 Once, before training, the server keeps the units of largest L1 norm; every message is at 8 bits an
 entry; a device uploads only if the loss of its last batch is below that of its last upload. Departs
-from the code in one keep ratio instead of a list of widths for VGG-16, and in that the loss is that
-of the trained model on its last batch. Replies are averaged plainly, as there.
+from the code in that one keep ratio does for a list of widths, and in that the loss is that of the
+trained model on its last batch. Replies are averaged plainly, as there.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from annotated_types import Gt, Le
+from annotated_types import Ge, Gt, Le
 
 from fedsim.fleet import Device
 from fedsim.learn.affine import at_8_bits, from_8_bits, last_loss, least, mean_of_sent, sent_if_better
 from fedsim.learn.aggregate import average
-from fedsim.learn.ranking import ranked_units
-from fedsim.learn.slices import front_slice
-from fedsim.learn.train import local_sgd
+from fedsim.learn.shrink import listed, shrink, uniform
+from fedsim.learn.train import local_sgd, spec_of
 from fedsim.method import Context
 from fedsim.training import Train
 from fedsim.work import Local, Ref, Reply, Work
@@ -36,14 +35,20 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class FlPqsu:
-    """Prune to the share *keep* of the units, quantise, and with *selective* send only what got better."""
+    """Prune to the share *keep* of the units, quantise, and with *selective* send only what got better.
+
+    widths: the units left of each hidden layer, in order, instead of *keep*.
+    """
 
     keep: Annotated[float, Gt(0), Le(1)] = 0.3
+    widths: tuple[Annotated[int, Ge(1)], ...] = ()
     selective: bool = True
     train: Train = field(default_factory=Train)
 
     def init(self, ctx: Context) -> State:
-        return State(front_slice(ranked_units(ctx.initial), width=self.keep))
+        spec = spec_of(ctx.initial)
+        widths = listed(spec, self.widths) if self.widths else uniform(spec, 1.0 - self.keep)
+        return State(shrink(ctx.initial, widths=widths) if widths else ctx.initial)
 
     def plan(self, ctx: Context, state: State, device: Device) -> Work | None:
         sent, shard = at_8_bits(state.model), ctx.shard(device)

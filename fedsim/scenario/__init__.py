@@ -5,7 +5,7 @@ from fedsim.scenario.load import Draft, digest, draft, find, load, read, scenari
 from fedsim.scenario.options import option_defaults
 from fedsim.scenario.override import parse_override
 from fedsim.scenario.schema import AsyncSchedule, MethodTable, Scenario, SyncSchedule
-from fedsim.scenario.world import Catalogue, ModelTable, profile_at
+from fedsim.scenario.world import Catalogue, ModelTable, PublicTable, profile_at
 
 __all__ = [
     "AsyncSchedule",
@@ -13,6 +13,7 @@ __all__ = [
     "Draft",
     "MethodTable",
     "ModelTable",
+    "PublicTable",
     "Scenario",
     "SyncSchedule",
     "digest",

@@ -17,6 +17,7 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     ValidationInfo,
     model_serializer,
+    model_validator,
 )
 
 from fedsim.errors import InputError
@@ -157,10 +158,20 @@ DataSet = Annotated[str, BeforeValidator(_data_set)]
 
 
 class PublicTable(Table):
-    """Another data set as the public one, or *n* of its training examples."""
+    """Another data set as the public one, or *n* of its training examples; without *data*, *n* of the task's own.
 
-    data: DataSet
+    preinstalled: devices hold it from the start, so that it is never sent.
+    """
+
+    data: DataSet | None = None
     n: Count | None = None
+    preinstalled: bool = False
+
+    @model_validator(mode="after")
+    def _of_something(self) -> PublicTable:
+        if self.data is None and self.n is None:
+            raise said("names neither data nor n: write { n = 500 }, or { data = 'mnist' }")
+        return self
 
 
 def _public(value: Any, info: ValidationInfo) -> Any:

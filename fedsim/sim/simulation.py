@@ -271,7 +271,7 @@ class Simulation:
         return min((change(device.key, now_s) for device in devices), default=math.inf)
 
     def _holds(self, device: Device) -> set[str]:
-        return {self.shard(device).key, *self._kept.get(device.id, ())}
+        return {self.shard(device).key, *self._world.preinstalled, *self._kept.get(device.id, ())}
 
     def _keep(self, task: Task, keys: list[str]) -> None:
         """Let a device forget what its merged task did not keep; the public set stays."""

@@ -27,6 +27,7 @@ class World:
     shard: Callable[[Device], Ref]
     cost: CostModel = field(default_factory=CostModel)
     stop_s: float = math.inf
+    preinstalled: frozenset[str] = frozenset()  # keys of what every device holds from the start
 
 
 @dataclass(frozen=True, slots=True)

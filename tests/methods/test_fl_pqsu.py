@@ -6,6 +6,7 @@ import torch
 from fedsim.errors import NeedsValues
 from fedsim.learn.affine import at_8_bits, from_8_bits, mean_of_sent, sent_if_better
 from fedsim.learn.models import make_spec
+from fedsim.learn.shrink import groups_of
 from fedsim.learn.updates import Coded
 from fedsim.learn.values import Model, flatten
 from fedsim.methods.fl_pqsu import FlPqsu
@@ -25,6 +26,19 @@ def test_8_bits_are_off_by_half_a_step_and_as_long_as_declared(name, options):
     for entry, t in from_8_bits.value(message).state.items():
         step = (model.state[entry].max() - model.state[entry].min()) / 255
         assert bool(((t - model.state[entry]).abs() <= 0.5001 * step + 1e-7).all())
+
+
+def test_the_share_or_the_list_of_units_that_are_kept_is_that_of_the_first_model():
+    hand = Hand({"name": "mlp", "hidden": (10, 8)})
+    made = FlPqsu(keep=0.45), FlPqsu(widths=(3, 7)), FlPqsu(keep=1.0)
+    models = [hand.look(one.init(hand).model) for one in made]
+    assert [[group.units for group in groups_of(model.spec)] for model in models] == [[5, 4], [3, 7], [10, 8]]
+
+
+def test_networks_with_shortcuts_are_pruned_too():
+    hand = Hand({"name": "resnet8", "width": 0.125})
+    model = hand.look(FlPqsu(keep=0.5).init(hand).model)
+    assert model.size().entries < hand.look(hand.initial).size().entries / 2
 
 
 def test_bytes_are_a_quarter_of_the_pruned_models(tmp_path):

@@ -117,11 +117,12 @@ def test_a_link_of_ones_own_is_kept_with_its_units(loaded):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("public", [None, 0, 20, "mnist", {"data": "mnist", "n": 5}])
+@pytest.mark.parametrize("public", [None, 0, 20, "mnist", {"data": "mnist", "n": 5}, {"n": 5, "preinstalled": True}])
 def test_a_public_set_is_a_number_a_name_or_a_table(loaded, public):
     table = loaded(task__public=... if public is None else public) if public is not None else loaded()
     found = table.resolved()["task"].get("public")
-    assert found == ({"data": "mnist"} if public == "mnist" else public)
+    given = {"data": "mnist"} if public == "mnist" else public
+    assert found == ({"preinstalled": False, **given} if isinstance(given, dict) else given)
 
 
 OVERRIDES = {

@@ -116,6 +116,16 @@ def test_public_data_travels_to_a_device_once():
     assert [row[4] for row in busy(timeline) if row[1] == "download"] == [70, 20, 20]
 
 
+def test_public_data_that_devices_have_from_the_start_never_travels():
+    def with_public(ctx, state, device):
+        trained = train(state.model, ctx.shard(device), ctx.public, tag=state.merges)
+        return Work(down=(state.model, ctx.public), up=(trained,))
+
+    there = {"public": PUBLIC, "preinstalled": frozenset({PUBLIC.key})}
+    _, timeline = simulate(Sync(rounds=3, cohort=1), Toy(with_public), **there)
+    assert [row[4] for row in busy(timeline) if row[1] == "download"] == [20, 20, 20]
+
+
 def test_public_data_that_was_cut_travels_again():
     def with_public(ctx, state, device):
         return Work(down=(ctx.public, state.model), up=(train(state.model, ctx.public, ctx.shard(device)),))
