@@ -23,6 +23,7 @@ from fedsim.learn.train import init_like, local_sgd, spec_like, spec_of
 from fedsim.levels import Eq4, estimated_rate, from_level_on
 from fedsim.method import Context
 from fedsim.training import Train
+from fedsim.units import FlopRate, Seconds
 from fedsim.work import Ref, Reply, Work
 
 Positive = Annotated[float, Gt(0)]
@@ -42,17 +43,17 @@ class State:
 class Reft:
     """Prune by believed FLOP/s F: A, 1 - F / f_lambda; B, where F lies from f_min to f_max; C, to train within tau.
 
-    tau: 0 for the deadline. levels: fixed ones by group of the fleet, in its order and over again. cap: to conv_cap and
-    hidden_cap at p_max. estimate_error: log-normal, of F. importance: what replies weigh by. architectures: names of
-    models by group, as levels. warmup: versions that send whole networks. smallest: distil the first at p_max too.
+    tau: 0 s for the deadline. levels: fixed ones by group of the fleet, in its order and over again. Policy cap: to
+    conv_cap and hidden_cap at p_max. estimate_error: log-normal, of F. importance: what replies weigh by.
+    architectures: models by group, as levels. warmup: versions that send whole networks. smallest: distil at p_max too.
     """
 
     reading: Literal["A", "B", "C"] = "A"
-    f_lambda: Positive = 100e9
-    f_min: NotNegative = 0.0
-    f_max: NotNegative = 0.0
+    f_lambda: Annotated[FlopRate, Gt(0)] = 100e9
+    f_min: FlopRate = 0.0
+    f_max: FlopRate = 0.0
     gamma: Positive = 1.0
-    tau: NotNegative = 0.0
+    tau: Seconds = 0.0
     p_max: Annotated[float, Gt(0), Lt(1)] = 0.9
     levels: tuple[Annotated[float, Ge(0), Lt(1)], ...] = ()
     estimate_error: NotNegative = 0.0
