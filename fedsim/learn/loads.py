@@ -46,10 +46,11 @@ def predicting(spec: tuple[Any, ...], data: DataSize, *, batch_size: int = 64) -
 def _step(spec: tuple[Any, ...], optimizer: str) -> AffineLoad:
     model = ModelSpec.from_params(spec)
     kind, _, momentum = optimizer.partition("+")
-    return affine_load(model.build, model.shape, model.classes, optimizer=kind, momentum=0.9 if momentum else 0.0)
+    rate = 0.9 if momentum else 0.0
+    return affine_load(model.build, model.shape, model.classes, optimizer=kind, momentum=rate, dtype=model.dtype)
 
 
 @cache
 def _forward(spec: tuple[Any, ...]) -> AffineLoad:
     model = ModelSpec.from_params(spec)
-    return affine_forward(model.build, model.shape)
+    return affine_forward(model.build, model.shape, dtype=model.dtype)

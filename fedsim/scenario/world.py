@@ -151,13 +151,19 @@ Public = Annotated[int | PublicTable, BeforeValidator(_public)]
 
 
 class TaskTable(Table):
-    """What is learnt, from which data, divided how."""
+    """What is learnt, from which data, divided how.
+
+    tokens: how many of a text are read; tokenizer: a tokenizer.json or a folder with one, unless
+    one is to be trained on the training texts. Both are for data sets of texts.
+    """
 
     data: DataSet
     model: Annotated[ModelTable, NameAlone]
     partition: Annotated[PartitionTable, Field(default_factory=dict, validate_default=True)]
     public: Public | None = None
     samples_per_device: Count = 64
+    tokens: Count | None = None
+    tokenizer: str | None = None
 
     @classmethod
     def example(cls) -> str:
