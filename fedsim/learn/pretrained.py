@@ -11,7 +11,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -38,6 +38,7 @@ class Kind:
     sizes: Mapping[str, str]
     dropouts: tuple[str, ...] = ("hidden_dropout_prob", "attention_probs_dropout_prob")
     types: bool = False  # whether it tells the first text of a pair from the second
+    facts: Mapping[str, float] = field(default_factory=dict)  # what its published sizes share, unless a folder says
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ _DISTIL = {"dim": "dim", "heads": "n_heads", "depth": "n_layers", "ffn": "hidden
 _TEXT, _IMAGE = "SequenceClassification", "ImageClassification"
 KINDS = {
     "hf_bert": Kind("bert", "Bert", _TEXT, _BERT | _IDS, types=True),
-    "hf_roberta": Kind("roberta", "Roberta", _TEXT, _BERT | _IDS),
+    "hf_roberta": Kind("roberta", "Roberta", _TEXT, _BERT | _IDS, facts={"type_vocab_size": 1, "layer_norm_eps": 1e-5}),
     "hf_distilbert": Kind(
         "distilbert", "DistilBert", _TEXT, _DISTIL | _IDS, ("dropout", "attention_dropout", "seq_classif_dropout")
     ),
@@ -240,7 +241,7 @@ def completed(name: str, rule: Callable[..., nn.Module], options: Mapping[str, A
         defaults = {p.name: p.default for p in inspect.signature(rule).parameters.values()}
         config = _config_in(name, made["path"])
         for option, theirs in KINDS[name].sizes.items():
-            said = getattr(config, theirs)
+            said = getattr(config, theirs) or 0  # a config without padding says None
             if made[option] not in (defaults[option], said):
                 raise InputError(
                     f"{option} = {made[option]} of model {name!r}, but {made['path']} says {said}: "
@@ -270,8 +271,9 @@ def _network(name: str, asked: Asked, **facts: Any) -> nn.Module:
     if not asked.path:
         check_heads(name, asked.sizes["dim"], asked.sizes["heads"])
         sizes = {theirs: asked.sizes[option] for option, theirs in kind.sizes.items()}
-        return network_class(config_class(**sizes, **given))  # type: ignore[no-any-return]
-    config = config_class.from_pretrained(asked.path, local_files_only=True, **given)
+        return network_class(config_class(**kind.facts, **sizes, **given))  # type: ignore[no-any-return]
+    with _quiet():
+        config = config_class.from_pretrained(asked.path, local_files_only=True, **given)
     if torch.get_default_device().type == "meta":
         return network_class(config)  # type: ignore[no-any-return]
     _checked_digest(name, asked.path, asked.digest)
@@ -298,7 +300,7 @@ def _loaded(network_class: Any, config: Any, path: str) -> nn.Module:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers from writing of what it loads: what matters is raised."""
+    """Keep transformers from writing about what it reads: what matters is raised."""
     said = extra("transformers.utils.logging", of="transformers", needed_by="a model")
     level, bars = said.get_verbosity(), said.is_progress_bar_enabled()
     said.set_verbosity_error()
@@ -325,7 +327,8 @@ def _config_in(name: str, path: str) -> Any:
         raise InputError(f"{file}: is no config of transformers ({error}); write it with save_pretrained") from None
     if found != kind.type:
         raise InputError(f"{file}: model_type is {found!r}, but model {name!r} reads {kind.type!r}: take another model")
-    return getattr(library, f"{kind.stem}Config").from_pretrained(path, local_files_only=True)
+    with _quiet():
+        return getattr(library, f"{kind.stem}Config").from_pretrained(path, local_files_only=True)
 
 
 def _checked_digest(name: str, path: str, wanted: str) -> str:
