@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from importlib.metadata import version as version_of
@@ -28,6 +29,9 @@ Set = Annotated[
 ]
 DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of data sets (else $FEDSIM_DATA).")]
 Cache = Annotated[Path | None, typer.Option(metavar="DIR", help="Value cache (else $FEDSIM_CACHE, else the user's).")]
+Plugin = Annotated[
+    list[Path], typer.Option("--plugin", metavar="FILE", help="A .py file that adds methods of its own; repeatable.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 Scenarios = Annotated[list[str], typer.Argument(metavar="SCENARIO", help="Paths, or names of packaged ones.")]
 
@@ -35,7 +39,7 @@ Scenarios = Annotated[list[str], typer.Argument(metavar="SCENARIO", help="Paths,
 def main() -> None:
     """Run the command and map errors to exit codes: 2 input, 3 the run could not go on, 130 interrupted."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="fedsim", standalone_mode=False)
     except FedsimError as error:
         _fail(str(error), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
@@ -82,6 +86,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     data_dir: DataDir = None,
     cache: Cache = None,
+    plugins: Plugin = [],  # noqa: B006
 ) -> None:
     """Run every method of the scenarios; go on where a killed run stopped.
 
@@ -92,6 +97,7 @@ def run(
     from fedsim.progress import Bars
     from fedsim.runner import run as run_scenario
 
+    _import(plugins)
     crew = None if workers is None else _whole("--workers", workers)
     Choice(executor, crew, torch_device).check()
     overrides, chosen, errors = _overrides(changes), _seeds(seeds), console(stderr=True)
@@ -113,7 +119,13 @@ def run(
 
 
 @app.command()
-def check(scenarios: Scenarios, changes: Set = [], as_json: Json = False, data_dir: DataDir = None) -> None:  # noqa: B006
+def check(
+    scenarios: Scenarios,
+    changes: Set = [],  # noqa: B006
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    plugins: Plugin = [],  # noqa: B006
+) -> None:
     """Validate scenarios and price a round of every method; train nothing.
 
     Prints the scenario with its defaults, the fleet, and one round's cost per kind of device.
@@ -121,6 +133,7 @@ def check(scenarios: Scenarios, changes: Set = [], as_json: Json = False, data_d
     from fedsim.checking import survey
     from fedsim.experiment import Where, prepare
 
+    _import(plugins)
     overrides = _overrides(changes)
     reports = [survey(prepare(name, overrides, Where(data_dir=data_dir))) for name in scenarios]
     if as_json:
@@ -131,11 +144,12 @@ def check(scenarios: Scenarios, changes: Set = [], as_json: Json = False, data_d
 
 
 @app.command()
-def methods(as_json: Json = False) -> None:
+def methods(as_json: Json = False, plugins: Plugin = []) -> None:  # noqa: B006
     """List the methods, their options and defaults."""
     from fedsim.methods import METHODS
     from fedsim.scenario import option_defaults
 
+    _import(plugins)
     found = {name: {"about": show.about(kind), "options": option_defaults(kind)} for name, kind in METHODS.items()}
     print_json(found) if as_json else show.methods(found)
 
@@ -150,11 +164,12 @@ def scenarios(as_json: Json = False) -> None:
 
 
 @app.command()
-def schema() -> None:
+def schema(plugins: Plugin = []) -> None:  # noqa: B006
     """Print the JSON Schema of a scenario."""
     from fedsim.experiment import Where, catalogue
     from fedsim.scenario import json_schema
 
+    _import(plugins)
     print_json(json_schema(catalogue(Where().data)))
 
 
@@ -213,6 +228,17 @@ def _overrides(changes: list[str]) -> dict[str, Any]:
     from fedsim.scenario import parse_override
 
     return dict(parse_override(text) for text in changes)
+
+
+def _import(plugins: list[Path]) -> None:
+    """Import files by their names, from their folders, where the workers of a pool look for them too."""
+    for path in plugins:
+        if path.suffixes != [".py"] or not path.is_file():
+            raise InputError(f"--plugin {str(path)!r}: give a .py file that adds to fedsim.methods.METHODS")
+        sys.path.insert(0, str(path.resolve().parent))
+        found = getattr(importlib.import_module(path.stem), "__file__", None)
+        if found is None or not path.samefile(found):
+            raise InputError(f"--plugin {str(path)!r}: there is another module {path.stem!r}: rename the file")
 
 
 def _seeds(text: str | None) -> list[int] | None:

@@ -217,13 +217,16 @@ def _wanted(found: Draft, data_dir: Path | None) -> Wanted:
         data_dir=data_dir,
         tokens=task.tokens,
         tokenizer=task.tokenizer,
+        train=task.subset.train,
+        test=task.subset.test,
     )
 
 
 def _to_blame(wanted: Wanted) -> str:
     """Return the key of [task] without which the problem could be made."""
-    bare = replace(wanted, public=None, partition={"kind": "iid"})
-    for key, easier in (("data", bare), ("public", replace(bare, public=wanted.public))):
+    bare = replace(wanted, public=None, partition={"kind": "iid"}, train=None, test=None)
+    limited = replace(bare, train=wanted.train, test=wanted.test)
+    for key, easier in (("data", bare), ("subset", limited), ("public", replace(limited, public=wanted.public))):
         try:
             make_problem(easier, devices=1, seed=0)
         except InputError:
@@ -246,10 +249,13 @@ def _check_models(found: Draft, problem: Problem) -> None:
 
 
 def _check_method(found: Draft, experiment: Experiment, *, number: int, key: RunKey) -> None:
-    """Take down what a method itself refuses: its options, its model, or a scenario without what it needs."""
+    """Take down what a method itself refuses, at first or of a group: its options, its model, what is lacking."""
     try:
         sim = experiment.simulation(key, CostOnly(experiment.problems[key.seed]), None)
-        for ref in refs_in(sim.method.init(sim)):
+        state = sim.method.init(sim)
+        firsts = [sim.fleet.device(number) for number in sim.fleet.starts[:-1]]  # one of each group
+        plans = (sim.method.plan(sim, state, device) for device in firsts if device.samples)
+        for ref in (*refs_in(state), *refs_in(tuple(plans))):
             sim.executor.size(ref)
     except NeedsValues:  # which is no fault: an executor that computes values will know
         return

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from fedsim.errors import InputError, nearest
 
@@ -29,6 +31,47 @@ UNITS: dict[str, dict[str, float]] = {
 _EXAMPLE = {
     "time": "90 s", "size": "2 MiB", "rate": "5 Mbit/s", "power": "4 W", "energy": "10 Wh", "compute": "20 GFLOP/s",
 }  # fmt: skip
+
+
+_WRITTEN = {
+    "time": ("h", "min", "s", "ms", "us"),
+    "size": ("GiB", "GB", "MiB", "MB", "KiB", "kB", "B"),
+    "rate": ("Gbit/s", "Mbit/s", "kbit/s", "B/s"),
+    "power": ("W", "mW"),
+    "energy": ("kWh", "Wh", "kJ", "J", "mJ"),
+    "compute": ("TFLOP/s", "GFLOP/s", "MFLOP/s", "FLOP/s"),
+}  # largest first
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """Mark a float as a quantity of *kind* (a key of UNITS): in base units inside, a text with its unit in a file."""
+
+    kind: str
+
+    def read(self, value: object) -> float:
+        try:
+            return parse(value, self.kind)
+        except InputError as error:
+            raise ValueError(str(error).removeprefix(f"{value!r} ")) from None
+
+    def write(self, value: float) -> str:
+        return written(value, self.kind)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema  # who asks has it, and nobody else needs it
+
+        writer = core_schema.plain_serializer_function_ser_schema(self.write, when_used="json-unless-none")
+        return core_schema.no_info_before_validator_function(self.read, handler(source), serialization=writer)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"type": "string", "pattern": rf"^\s*[0-9.eE+-]+\s*({'|'.join(UNITS[self.kind])})\s*$"}
+
+
+Seconds = Annotated[float, Quantity("time")]
+ByteCount = Annotated[float, Quantity("size")]
+ByteRate = Annotated[float, Quantity("rate")]
+FlopRate = Annotated[float, Quantity("compute")]
 
 
 def parse(text: object, kind: str) -> float:
@@ -56,6 +99,19 @@ def parse(text: object, kind: str) -> float:
     if not math.isfinite(value) or value < 0:
         raise InputError(f"{text!r} is not a finite number of at least 0: {allowed}")
     return value * units[unit]
+
+
+def written(value: float, kind: str) -> str:
+    """Write a quantity of *kind* so that it reads back as the same number, a whole one if it can be.
+
+    >>> written(2400.0, "time"), written(86400.0, "time"), written(0.1, "time"), written(3 * 2.0**20, "size")
+    ('40 min', '24 h', '100 ms', '3 MiB')
+    """
+    base = next(unit for unit, factor in UNITS[kind].items() if factor == 1.0)
+    units = [unit for unit in _WRITTEN[kind] if value >= UNITS[kind][unit]] or [base]
+    exact = [text for unit in units if parse(text := f"{value / UNITS[kind][unit]:g} {unit}", kind) == value]
+    whole = [text for text in exact if text.partition(" ")[0].isdecimal()]
+    return next(iter(whole + exact), f"{value!r} {base}")
 
 
 def short_time(seconds: float) -> str:

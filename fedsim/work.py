@@ -131,8 +131,10 @@ class JobKind:
 def job(*, size: Callable[..., Any] | None, load: Callable[..., Load]) -> Callable[[Callable[..., Any]], JobKind]:
     """Make a function a job: called on Refs it runs nothing and returns a Ref.
 
-    Positional arguments are its inputs, keyword-only ones its parameters. *size* and *load* take
-    the sizes of the inputs; a *size* of None, or one that returns None, is known only by computing.
+    Positional arguments are its inputs, keyword-only ones its parameters. *size* and *load* take the parameters
+    too, and of the inputs their sizes; a *size* of None, or one that returns None, is known only by computing.
+    Before a job is run torch is seeded with its parameter ``seed``, if it has one, else with 0; beside that it
+    must depend on nothing, and leave its inputs as they are.
     """
     return lambda fn: JobKind(f"{fn.__module__}.{fn.__name__}", fn, size, load)
 
@@ -194,7 +196,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A device's answer: the version its work was planned from, and how stale that is now."""
+    """A device's answer: ``up`` and ``keep`` as its Work named them, by a device that has so many ``samples``.
+
+    ``version`` is the one its work was planned from, ``staleness`` how many merges ago that was.
+    """
 
     device: int
     up: tuple[Ref, ...]

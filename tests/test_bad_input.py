@@ -67,6 +67,10 @@ ONE_KEY = {
         {"method__0__model": {"name": "cnn", "widht": 1.0}},
         "method.fedavg.model.widht = 1.0: unknown option; did you mean 'width'?",
     ),
+    "number without the unit of its option": (
+        {"method": [{"name": "heterofl", "budget": 3}]},
+        "method.heterofl.budget = 3: has no unit: write a number and a unit, such as '90 s'",
+    ),
     "unknown method": ({"method__0__name": "fedavgg"}, "method.fedavgg.name = 'fedavgg': unknown method; did you mean"),
     "unknown method of two alike": (
         {"method__0__name": "nonesuch", "method__1__name": "nonesuch", "method__1__mu": ...},
@@ -385,7 +389,16 @@ def test_wrong_seeds_are_named(tmp_path):
     ("changes", "said"),
     [
         ({"method": [{"name": "ds-fl"}]}, "set task.public, such as public = 200"),
+        (
+            {"task__data": "digits", "task__public": 9, "method": [{"name": "fedmd", "by_group": ["cnn", "mpl"]}]},
+            "did you mean 'mlp'?",
+        ),
         ({"method": [{"name": "fl-pqsu", "model": "vit_tiny"}]}, "model 'vit_tiny' is no plain chain of layers"),
+        (
+            {"method": [{"name": "heterofl", "model": "vit_tiny"}]},
+            "model 'vit_tiny' cannot be cut by width: choose one",
+        ),
+        ({"method": [{"name": "heterofl", "model": "mobilenet_v2"}]}, "model 'mobilenet_v2' cannot be cut by width"),
         ({"method": [{"name": "scaffold"}], "train": {"optimizer": "adam"}}, "scaffold corrects SGD's steps"),
     ],
 )

@@ -151,6 +151,7 @@ def test_methods_lists_options_with_their_defaults():
     assert found["fedprox"] == {
         "about": "FedAvg with (mu/2)||w - w_global||^2 in the local loss.", "options": {"mu": 0.01},
     }  # fmt: skip
+    assert found["heterofl"]["options"]["budget"] == "0 s"
 
 
 def test_devices_show_gives_every_number_with_its_source():

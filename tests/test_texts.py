@@ -94,6 +94,11 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, model
     assert not (tmp_path / "out").exists()
 
 
+def test_a_part_of_a_data_set_of_texts_keeps_its_vocabulary(tmp_path):
+    results = ran(write_sst2(tmp_path), LSTM, rounds=1, subset={"train": 12, "test": 4})
+    assert results.summary["runs"][0]["status"] == "done"
+
+
 def test_a_public_set_is_of_the_same_tokens_under_one_tokenizer(tmp_path):
     write_sst2(tmp_path)
     (tmp_path / "cola_train.tsv").write_text("x\t1\t\ta film\n")

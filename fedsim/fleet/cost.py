@@ -28,7 +28,7 @@ class CostModel:
     def seconds(self, profile: Profile, load: Load) -> Estimate:
         """Return the time of *load* on *profile*, in seconds."""
         rates = profile.rates
-        value = sum(rates[kind].seconds(op) for kind, op in load.ops.items())
+        value = sum(rates[kind].seconds(op, load.density) for kind, op in load.ops.items())
         low, high = profile.spread
         return Estimate(value, value * low, value * high)
 

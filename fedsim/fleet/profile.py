@@ -20,15 +20,25 @@ _LINKS = "links"  # lies in the same folder and is no device
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How fast one operator class runs; an infinite rate or a call of 0 s leaves its term out."""
+    """How fast one operator class runs; an infinite rate or a call of 0 s leaves its term out.
+
+    sparse_flops_per_s: the arithmetic on non-zero weights alone; None where sparse kernels were not measured.
+    """
 
     flops_per_s: float = math.inf
     bytes_per_s: float = math.inf
     call_s: float = 0.0
+    sparse_flops_per_s: float | None = None
 
-    def seconds(self, op: Op) -> float:
-        """Return the time of *op*: arithmetic, memory traffic and calls one after the other."""
-        return op.flops / self.flops_per_s + op.bytes / self.bytes_per_s + op.calls * self.call_s
+    def seconds(self, op: Op, density: float = 1.0) -> float:
+        """Return the time of *op*: arithmetic, memory traffic and calls one after the other.
+
+        Where sparse kernels were measured, arithmetic takes the shorter of dense and, at *density*, sparse.
+        """
+        arithmetic_s = op.flops / self.flops_per_s
+        if self.sparse_flops_per_s is not None:
+            arithmetic_s = min(arithmetic_s, density * op.flops / self.sparse_flops_per_s)
+        return arithmetic_s + op.bytes / self.bytes_per_s + op.calls * self.call_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +144,10 @@ def _rates(table: Table) -> tuple[tuple[float, float], Mapping[OpClass, Rate]]:
 
 def _rate(table: Table) -> Rate:
     flops, nbytes = (table.quantity(k, unit, math.inf) for k, unit in (("flops", "compute"), ("bytes", "rate")))
-    rate = Rate(flops, nbytes, table.quantity("call", "time", 0.0))
+    sparse = table.quantity("sparse_flops", "compute", math.inf)  # infinite: not given
+    rate = Rate(flops, nbytes, table.quantity("call", "time", 0.0), None if math.isinf(sparse) else sparse)
     table.close()
-    if not flops or not nbytes:
+    if not flops or not nbytes or not sparse:
         raise InputError(f"{table.where}: a rate is 0, so nothing would ever end; leave the key out to drop its term")
     if rate == Rate():
         raise InputError(f"{table.where} is empty, so this class would be free; give flops, bytes or call")

@@ -160,6 +160,28 @@ def set_aside(dataset: Dataset, n: int, seed: int) -> tuple[NDArray[np.int64], N
     return np.sort(order[n:]), np.sort(order[:n])
 
 
+def limited(dataset: Dataset, train: int | None, test: int | None) -> Dataset:
+    """Return at most *train* training and *test* test examples, the same for every seed, standardised as before.
+
+    Raises InputError where there are fewer.
+    """
+    if train is None and test is None:
+        return dataset
+    parts = [_drawn(dataset, part, n) for part, n in (("train", train), ("test", test))]
+    clients = None if dataset.client_train is None else dataset.client_train[parts[0]]
+    examples = (dataset.train.subset(parts[0]), dataset.test.subset(parts[1]))
+    digest = hashlib.sha256(f"{dataset.digest} {train} {test}".encode()).hexdigest()[:16]
+    return Dataset(dataset.name, *examples, dataset.classes, clients, digest, dataset.vocab)
+
+
+def _drawn(dataset: Dataset, part: str, n: int | None) -> NDArray[np.int64]:
+    total = getattr(dataset, part).n
+    if n is not None and n > total:
+        raise InputError(f"{part} = {n} examples of data set {dataset.name!r}, which has {total}: take at most as many")
+    order = np.argsort(integers(seed_of(0, "subset", part), 0, total), kind="stable")
+    return np.sort(order[:n])
+
+
 def _channels_first(x: NDArray[Any]) -> NDArray[Any]:
     x = x[..., None] if x.ndim == 3 else x
     kind = np.uint8 if x.dtype == np.uint8 else np.float32

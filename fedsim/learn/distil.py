@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,10 @@ from fedsim.learn.values import Model, ModelSize
 from fedsim.work import Load, job
 
 _BATCH = 512
+_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross-entropy": nn.functional.cross_entropy,
+    "mae": nn.functional.l1_loss,
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +70,21 @@ def predict(model: Model, data: Examples, *, n: int = 0, seed: int = 0) -> Predi
     return Predictions(index, logits)
 
 
+def _mean(replies: tuple[Predictions, ...], weights: tuple[float, ...], of: Callable[[Tensor], Tensor]) -> Predictions:
+    total = sum(weights)
+    shares = [w / total * of(r.values.double()) for r, w in zip(replies, weights, strict=True)]
+    return Predictions(replies[0].index, torch.stack(shares).sum(0).float())
+
+
+@job(
+    size=lambda replies, weights: replies[0],
+    load=lambda replies, weights: loads.vector(replies[0].nbytes // 4, reads=2, flops=2) * len(replies),
+)
+def mean_logits(replies: tuple[Predictions, ...], weights: tuple[float, ...]) -> Predictions:
+    """Return the weighted mean of logits over replies for the same examples: FedMD's consensus (arXiv 1910.03581)."""
+    return _mean(replies, weights, lambda logits: logits)
+
+
 @job(
     size=lambda replies, weights, **_: replies[0],
     load=lambda replies, weights, **_: loads.vector(replies[0].nbytes // 4, reads=2, flops=5) * len(replies),
@@ -74,9 +93,7 @@ def mean_probabilities(
     replies: tuple[Predictions, ...], weights: tuple[float, ...], *, temperature: float = 1.0
 ) -> Predictions:
     """Return the weighted mean of softmax(logits / temperature) over replies for the same examples."""
-    total = sum(weights)
-    shares = [w / total * (r.values.double() / temperature).softmax(1) for r, w in zip(replies, weights, strict=True)]
-    return Predictions(replies[0].index, torch.stack(shares).sum(0).float())
+    return _mean(replies, weights, lambda logits: (logits / temperature).softmax(1))
 
 
 @job(size=lambda labels, **_: labels, load=lambda labels, **_: loads.vector(labels.nbytes // 4, flops=4))
@@ -100,9 +117,11 @@ def distil(
     clip_norm: float,
     seed: int,
     temperature: float = 1.0,
+    loss: str = "cross-entropy",
 ) -> Model:
     """Fit probabilities for examples of *data* by cross-entropy at *temperature*, times its square.
 
+    With *loss* "mae" fit logits by their mean absolute error (arXiv 1910.03581).
     Source: Hinton et al. 2015, arXiv 1503.02531, section 2.
     """
     module = model.module().train()
@@ -118,5 +137,5 @@ def distil(
 
     update = optimiser(module, optimizer, lr=lr, momentum=momentum, weight_decay=weight_decay)
     for x, y in batches(taught, batch_size, epochs, seed=seed):
-        step(module, x, y, update=update, clip_norm=clip_norm, adjust=square)
+        step(module, x, y, update=update, clip_norm=clip_norm, adjust=square, loss=_LOSSES[loss])
     return Model(model.spec, dict(module.state_dict()))

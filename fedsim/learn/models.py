@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -18,10 +19,12 @@ from torch import nn
 
 from fedsim.errors import InputError, unknown
 from fedsim.learn.data import is_tokens
+from fedsim.learn.groups import Group, Widths, find_groups, narrow
 from fedsim.learn.options import bind_options
 from fedsim.learn.pretrained import KINDS, completed, hf_bert, hf_distilbert, hf_roberta, hf_vit, torchvision_vit
 from fedsim.learn.resnet import GROUPS, resnet8, resnet12, resnet18
 from fedsim.learn.text import bert_tiny, lstm
+from fedsim.learn.trace import built
 from fedsim.learn.vit import vit, vit_tiny
 
 Option = bool | int | float | str | tuple[int, ...]
@@ -35,13 +38,15 @@ SMALL_SIDE = 96  # below it mobilenet_v2 halves the sides three times, not five
 class ModelSpec:
     """Name an architecture in full: every option bound, sorted by name.
 
-    shape: one example's, (C, H, W), or (T,) of tokens. Equal specs build equal architectures.
+    shape: one example's, (C, H, W), or (T,) of tokens; widths: how many units are left of the groups
+    that were cut, sorted by group. Equal specs build equal architectures.
     """
 
     name: str
     classes: int
     shape: tuple[int, ...]
     options: tuple[tuple[str, Option], ...] = ()
+    widths: Widths = ()
 
     @property
     def dtype(self) -> torch.dtype:
@@ -50,11 +55,17 @@ class ModelSpec:
 
     def build(self) -> nn.Module:
         """Build the module on the current torch device, initialised from the torch seed."""
-        return MODELS[self.name](self.classes, self.shape, **dict(self.options))
+        whole = MODELS[self.name](self.classes, self.shape, **dict(self.options))
+        return narrow(whole, self.groups(), self.widths) if self.widths else whole
+
+    def groups(self) -> tuple[Group, ...]:
+        """Return the groups of units of the whole network; raises InputError where units cannot be cut."""
+        return _groups(replace(self, widths=()))
 
     def as_params(self) -> tuple[Any, ...]:
         """Return the spec as nested plain tuples, fit to be a job's parameter."""
-        return self.name, self.classes, self.shape, self.options
+        whole = self.name, self.classes, self.shape, self.options
+        return (*whole, self.widths) if self.widths else whole
 
     @classmethod
     def from_params(cls, params: tuple[Any, ...]) -> ModelSpec:
@@ -205,6 +216,11 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
 }
 TOKEN_MODELS = frozenset({"lstm", "bert_tiny", "hf_bert", "hf_roberta", "hf_distilbert"})
 FROM_ZERO = frozenset({"pad", "sep", "dropout"})  # options that may be 0; all others are above it
+
+
+@cache
+def _groups(whole: ModelSpec) -> tuple[Group, ...]:
+    return find_groups(built(whole.build), whole.shape)
 
 
 def _group_norm(channels: int) -> nn.Module:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedsim.errors import InputError
-from fedsim.learn.data import Dataset, DataSize, Examples, Vocab, set_aside
+from fedsim.learn.data import Dataset, DataSize, Examples, Vocab, limited, set_aside
 from fedsim.learn.datasets import check_reading, load_dataset
 from fedsim.learn.models import MODELS, ModelSpec, make_spec
 from fedsim.learn.partition import partition
@@ -34,6 +34,7 @@ class Wanted:
     """What a scenario's [task] asks for; *folder* is where its relative paths start.
 
     tokens, tokenizer: how texts are read, see `fedsim.learn.tokens.Reading`.
+    train, test: how many examples of each part are used at most; None: all.
     """
 
     data: str
@@ -42,6 +43,8 @@ class Wanted:
     samples_per_device: int
     folder: Path
     data_dir: Path | None
+    train: int | None = None
+    test: int | None = None
     tokens: int | None = None
     tokenizer: str | None = None
 
@@ -86,9 +89,14 @@ def make_problem(wanted: Wanted, *, devices: int, seed: int, like: Problem | Non
     if wanted.data == "synthetic":
         if wanted.public is not None:
             raise InputError("task.public is not to be had with data 'synthetic': remove it, or take a stored data set")
+        if wanted.train or wanted.test:
+            raise InputError("task.subset is not to be had with data 'synthetic': set task.samples_per_device instead")
         check_reading(wanted.data, wanted.reading)
         return Synthetic(SyntheticRule(seed_of(seed, "synthetic"), wanted.samples_per_device))
-    dataset = like.data if isinstance(like, Stored) else _loaded(wanted.data, wanted)
+    if isinstance(like, Stored):
+        dataset = like.data
+    else:
+        dataset = limited(_loaded(wanted.data, wanted), wanted.train, wanted.test)
     return _stored(dataset, wanted, devices=devices, seed=seed)
 
 

@@ -18,12 +18,12 @@ def _pruned_size(model: ModelSize, *, rate: float, scope: str) -> PartsSize:
     return PartsSize(model, model.entries - sum(_cuts(slots, rate, scope)))
 
 
-def _sorting_load(model: ModelSize, **_: object) -> Load:
+def sorting_load(model: ModelSize, *_: object, **__: object) -> Load:
     """Charge log2(n) passes for the threshold, found by sorting as in the published code."""
     return loads.vector(model.entries) * max(1.0, math.log2(max(model.entries, 2)))
 
 
-@job(size=_pruned_size, load=_sorting_load)
+@job(size=_pruned_size, load=sorting_load)
 def drop_small(model: Model, *, rate: float, scope: str = "global") -> Parts:
     """Drop entries nearest to zero first, ties by index, so that how many are kept follows from *rate*.
 
@@ -43,11 +43,15 @@ def restore(parts: Parts) -> Model:
 
 def kept_mask(entries: Tensor, slots: Layout, *, rate: float, scope: str) -> Tensor:
     """Mark the entries that are kept, (N,) bool."""
-    mask = torch.ones(len(entries), dtype=torch.bool, device=entries.device)
     pieces = [len(entries)] if scope == "global" else [slot.entries for slot in numbers(slots)]
-    cuts = _cuts(slots, rate, scope)
-    for piece, part, cut in zip(torch.split(entries, pieces), torch.split(mask, pieces), cuts, strict=True):
-        part[torch.sort(piece.abs(), stable=True).indices[:cut]] = False  # a view of the mask
+    return all_but_least(entries.abs(), pieces, _cuts(slots, rate, scope))
+
+
+def all_but_least(scores: Tensor, pieces: list[int], cuts: list[int]) -> Tensor:
+    """Mark all of *scores*, (N,), but the *cuts* least of each of its *pieces*, ties by index; (N,) bool."""
+    mask = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
+    for piece, part, cut in zip(torch.split(scores, pieces), torch.split(mask, pieces), cuts, strict=True):
+        part[torch.sort(piece, stable=True).indices[:cut]] = False  # a view of the mask
     return mask
 
 

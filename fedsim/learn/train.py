@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fedsim.learn import loads
 from fedsim.learn.data import DataSize, Examples
-from fedsim.learn.models import ModelSpec
+from fedsim.learn.models import ModelSpec, make_spec
 from fedsim.learn.values import Model, ModelSize, model_size
 from fedsim.work import Load, job
 
@@ -41,6 +41,23 @@ def init_model(*, spec: tuple[Any, ...], seed: int) -> Model:  # noqa: ARG001 - 
     """Return a network with PyTorch's default initialisation under *seed*."""
     module = ModelSpec.from_params(spec).build()
     return Model(spec, {name: t.detach() for name, t in module.state_dict().items()})
+
+
+def _like(model: ModelSize | Model, name: str) -> ModelSpec:
+    spec = ModelSpec.from_params(model.spec)
+    return make_spec(name, spec.classes, spec.shape)
+
+
+@job(
+    size=lambda model, *, name, seed: model_size(_like(model, name).as_params()),
+    load=lambda model, *, name, seed: loads.vector(model_size(_like(model, name).as_params()).entries),
+)
+def init_like(model: Model, *, name: str, seed: int) -> Model:
+    """Return a fresh network of architecture *name*, default options, for the shape and the classes of *model*.
+
+    Raises InputError where there is no such architecture, or none for that shape.
+    """
+    return init_model.value(spec=_like(model, name).as_params(), seed=seed)  # type: ignore[no-any-return]
 
 
 @job(size=_same_model, load=training_load)
@@ -81,10 +98,11 @@ def step(
     update: torch.optim.Optimizer,
     clip_norm: float,
     adjust: Callable[[], None] = lambda: None,
+    loss: Callable[[Tensor, Tensor], Tensor] = nn.functional.cross_entropy,
 ) -> None:
-    """Take one step of cross-entropy on x (B, C, H, W) and y (B,); *adjust* may change the gradients."""
+    """Take one step of *loss* on x (B, C, H, W) and y (B, ...); *adjust* may change the gradients."""
     update.zero_grad()
-    nn.functional.cross_entropy(module(x), y).backward()  # type: ignore[no-untyped-call]
+    loss(module(x), y).backward()  # type: ignore[no-untyped-call]
     adjust()
     if clip_norm:
         nn.utils.clip_grad_norm_(module.parameters(), clip_norm)

@@ -1,10 +1,9 @@
-"""DS-FL: Itahara et al., IEEE TMC (arXiv 2008.06180); the mean instead is FedMD's way.
+"""DS-FL: Itahara et al., IEEE TMC (arXiv 2008.06180).
 
 Devices keep their models and send predictions for a batch of the public set, which the server
 averages, sharpens and sends back; all distil them. Departs from it in that a device distils what
 was agreed last when it is next asked, and in that replies to different versions, which are about
-different examples, are agreed on apart. With aggregation "mean" probabilities are matched; FedMD
-(arXiv 1910.03581) matches logits.
+different examples, are agreed on apart. Aggregation "mean" leaves the sharpening out.
 """
 
 from __future__ import annotations

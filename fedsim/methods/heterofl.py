@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Gt, Le, MinLen
 
 from fedsim.fleet import Device
 from fedsim.learn.heterofl import scaled_sgd
@@ -20,6 +20,7 @@ from fedsim.learn.slices import front_slice, labels_present, merge_slices
 from fedsim.method import Context
 from fedsim.methods.fedavg import State
 from fedsim.training import Train
+from fedsim.units import Seconds
 from fedsim.work import Ref, Reply, Work
 
 Ratio = Annotated[float, Gt(0), Le(1)]
@@ -27,7 +28,7 @@ Ratio = Annotated[float, Gt(0), Le(1)]
 
 @dataclass(frozen=True, slots=True)
 class HeteroFl:
-    """Give each device the largest of *ratios* it finishes within *budget_s* (0: the deadline).
+    """Give each device the largest of *ratios* it finishes within *budget* (0 s: the deadline).
 
     by_group: the ratio of each group of the fleet, in its order and over again, instead of the budget.
     masked: leave the labels that a device lacks out of its loss and out of the merge. scaler: multiply
@@ -35,17 +36,17 @@ class HeteroFl:
     """
 
     ratios: Annotated[tuple[Ratio, ...], MinLen(1)] = (1.0, 0.5, 0.25, 0.125, 0.0625)
-    budget_s: Annotated[float, Ge(0)] = 0.0
+    budget: Seconds = 0.0
     by_group: tuple[Ratio, ...] = ()
     masked: bool = True
     scaler: bool = True
     train: Train = field(default_factory=Train)
 
     def init(self, ctx: Context) -> State:
-        return State(ctx.initial)
+        return State(front_slice(ctx.initial, width=1.0))  # the widest slice: refuses a model without widths
 
     def plan(self, ctx: Context, state: State, device: Device) -> Work | None:
-        limit_s = math.inf if self.by_group else self.budget_s or ctx.deadline_s or math.inf
+        limit_s = math.inf if self.by_group else self.budget or ctx.deadline_s or math.inf
         fixed = (self.by_group[device.key[0] % len(self.by_group)],) if self.by_group else ()
         for ratio in fixed or sorted(self.ratios, reverse=True):
             work = self._work(ctx, state, device, ratio=ratio)

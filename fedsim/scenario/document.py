@@ -67,7 +67,7 @@ def _options(kind: Callable[..., Any]) -> dict[str, Any]:
     for name, option in options_of(kind).items():
         described[name] = TypeAdapter(option.type, config=ConfigDict(strict=True)).json_schema()
         if option.default is not MISSING:
-            described[name]["default"] = list(option.default) if isinstance(option.default, tuple) else option.default
+            described[name]["default"] = option.written(option.default)
     return described
 
 

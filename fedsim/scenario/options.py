@@ -23,6 +23,16 @@ class Option:
     type: Any
     default: Any
 
+    def read(self, value: Any) -> Any:
+        """Return *value* as a file gives it as the option's type; raises ValidationError."""
+        if get_origin(self.type) is tuple and not isinstance(value, list):
+            value = [value]  # a number does for a list of one
+        return _adapter(self.type).validate_python(_frozen(value))
+
+    def written(self, value: Any) -> Any:
+        """Return *value* as a file gives it: quantities with their units."""
+        return _adapter(self.type).dump_python(value, mode="json")
+
 
 @cache
 def options_of(kind: Callable[..., Any]) -> Mapping[str, Option]:
@@ -41,7 +51,7 @@ def check_options(kind: Callable[..., Any], given: Mapping[str, Any]) -> tuple[d
     errors: Errors = unknown_keys("option", given, known)
     for key in known.keys() & given.keys():
         try:
-            good[key] = _read(known[key].type, given[key])
+            good[key] = known[key].read(given[key])
         except ValidationError as error:
             errors += reworded(error, at=(key,))[:1]
         if key in good and not finite(good[key]):
@@ -58,14 +68,14 @@ def fill_options(kind: Callable[..., Any], given: Mapping[str, Any]) -> tuple[di
 
 
 def option_defaults(kind: Callable[..., Any]) -> dict[str, Any]:
-    """Return name and default of the options of *kind*; None where there is no default."""
-    return {key: None if option.default is MISSING else option.default for key, option in options_of(kind).items()}
+    """Return name and default, as a file gives it, of the options of *kind*; None where there is no default."""
+    known = options_of(kind).items()
+    return {key: None if option.default is MISSING else option.written(option.default) for key, option in known}
 
 
-def _read(kind: Any, value: Any) -> Any:
-    if get_origin(kind) is tuple and not isinstance(value, list):
-        value = [value]  # a number does for a list of one
-    return TypeAdapter(kind, config=_STRICT).validate_python(_frozen(value))
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind, config=_STRICT)
 
 
 def _frozen(value: Any) -> Any:

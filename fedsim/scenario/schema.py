@@ -94,6 +94,7 @@ class MethodTable(Open):
 
     called: ClassVar[str] = "name"
     what: ClassVar[str] = "method"
+    others: ClassVar[str] = "; for one of your own give --plugin FILE.py"
 
     name: str
     label: Label = ""  # loaded: its name
@@ -170,7 +171,7 @@ class Scenario(Table):
     def resolved(self) -> dict[str, Any]:
         """Return the scenario as plain tables with units, defaults filled in, fit to be loaded again."""
         tables = self.model_dump(mode="json", exclude_none=True)
-        may_be_empty = [(tables["run"], "target")]
+        may_be_empty = [(tables["run"], "target"), (tables["task"], "subset")]
         may_be_empty += [(method, key) for method in tables["method"] for key in ("train", "schedule")]
         for table, key in may_be_empty:
             if not table[key]:

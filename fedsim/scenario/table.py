@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import (
@@ -12,22 +11,19 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    GetCoreSchemaHandler,
     ModelWrapValidatorHandler,
     ValidationError,
     ValidationInfo,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, core_schema
+from pydantic_core import InitErrorDetails
 
-from fedsim.errors import InputError, nearest
+from fedsim.errors import nearest
 from fedsim.scenario.wording import absent, no_such, reworded, said, wrong
-from fedsim.units import UNITS, parse
+from fedsim.units import ByteRate, Seconds
 
 Errors = list[InitErrorDetails]
 _LARGEST = 10**9
-_WRITTEN = {"time": ("h", "min", "s", "ms", "us"), "rate": ("Gbit/s", "Mbit/s", "kbit/s")}
-_BASE = {"time": "s", "rate": "B/s"}
 
 
 class Table(BaseModel):
@@ -68,41 +64,6 @@ def unknown_keys(what: str, data: Mapping[str, Any], known: Mapping[str, Any]) -
     return [wrong((key,), value, no_such(what, key, known)) for key, value in data.items() if key not in known]
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
-    """What makes a float of a quantity of *kind*, written with its unit; in base units inside."""
-
-    kind: str
-
-    def read(self, value: object) -> float:
-        try:
-            return parse(value, self.kind)
-        except InputError as error:
-            raise said(str(error).removeprefix(f"{value!r} ")) from None
-
-    def write(self, value: float) -> str:
-        return written(value, self.kind)
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        writer = core_schema.plain_serializer_function_ser_schema(self.write, when_used="json-unless-none")
-        return core_schema.no_info_before_validator_function(self.read, handler(source), serialization=writer)
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        return {"type": "string", "pattern": rf"^\s*[0-9.eE+-]+\s*({'|'.join(UNITS[self.kind])})\s*$"}
-
-
-def written(value: float, kind: str) -> str:
-    """Write a quantity of *kind* so that it reads back as the same number, a whole one if it can be.
-
-    >>> written(2400.0, "time"), written(86400.0, "time"), written(90.0, "time"), written(0.1, "time")
-    ('40 min', '24 h', '90 s', '100 ms')
-    """
-    texts = [f"{value / UNITS[kind][unit]:g} {unit}" for unit in _WRITTEN[kind] if value >= UNITS[kind][unit]]
-    exact = [text for text in texts if parse(text, kind) == value]
-    whole = [text for text in exact if text.partition(" ")[0].isdecimal()]
-    return next(iter(whole + exact), f"{value!r} {_BASE[kind]}")
-
-
 def by_kind(tables: Mapping[str, type[Table]], default: str | None = None) -> BeforeValidator:
     """Return what reads a table as the one its key *kind* names."""
 
@@ -134,9 +95,8 @@ def checked(check: Callable[[str], str | None]) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-Time = Annotated[float, Quantity("time")]
-Span = Annotated[float, Quantity("time"), Field(gt=0)]
-Rate = Annotated[float, Quantity("rate"), Field(gt=0)]
+Span = Annotated[Seconds, Field(gt=0)]
+Rate = Annotated[ByteRate, Field(gt=0)]
 Count = Annotated[int, Field(ge=1, le=_LARGEST)]
 
 

@@ -118,6 +118,8 @@ def _words(error: Any) -> str:
     known = error.get("ctx", {})
     if error["type"] == "fedsim":
         return str(known["message"])
+    if error["type"] == "value_error":  # one of ours, from a layer that knows no pydantic
+        return str(known["error"])
     if error["type"] == "literal_error":
         return no_such("value", error["input"], re.findall(r"'([^']*)'", known["expected"]))
     if error["type"] in _WORDS:

@@ -8,13 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    model_serializer,
+)
 
 from fedsim.errors import InputError
 from fedsim.fleet import link_names, load_profile
-from fedsim.scenario.options import fill_options
-from fedsim.scenario.table import Count, Errors, Rate, Span, Table, Time, by_kind
+from fedsim.scenario.options import Option, fill_options, options_of
+from fedsim.scenario.table import Count, Errors, Rate, Span, Table, by_kind
 from fedsim.scenario.wording import no_such, said, wrong
+from fedsim.units import Seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,9 @@ class Open(Table):
 
     called: ClassVar[str]
     what: ClassVar[str]
+    others: ClassVar[str] = ""
+
+    _takes: Mapping[str, Option] = PrivateAttr(default_factory=dict)
 
     @classmethod
     @abstractmethod
@@ -74,8 +87,21 @@ class Open(Table):
         if not isinstance(name, str):
             return {}, []
         if name not in known:
-            return {}, [wrong((cls.called,), name, no_such(cls.what, name, known))]
+            return {}, [wrong((cls.called,), name, no_such(cls.what, name, known) + cls.others)]
         return fill_options(known[name], {key: value for key, value in data.items() if key not in cls.model_fields})
+
+    def model_post_init(self, context: Any) -> None:
+        """Remember what types the options have, so that they can be written."""
+        assert isinstance(context, Around)
+        kind = self.known(context.catalogue).get(getattr(self, self.called))  # None: refused already
+        self._takes = options_of(kind) if kind else {}
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        made: dict[str, Any] = handler(self)
+        if info.mode == "json":
+            made |= {key: self._takes[key].written(self.options[key]) for key in made.keys() & self._takes.keys()}
+        return made
 
     @property
     def options(self) -> dict[str, Any]:
@@ -150,6 +176,13 @@ def _public(value: Any, info: ValidationInfo) -> Any:
 Public = Annotated[int | PublicTable, BeforeValidator(_public)]
 
 
+class SubsetTable(Table):
+    """How many examples of each part are used, drawn alike for every seed; left out: all."""
+
+    train: Count | None = None
+    test: Count | None = None
+
+
 class TaskTable(Table):
     """What is learnt, from which data, divided how.
 
@@ -161,6 +194,7 @@ class TaskTable(Table):
     model: Annotated[ModelTable, NameAlone]
     partition: Annotated[PartitionTable, Field(default_factory=dict, validate_default=True)]
     public: Public | None = None
+    subset: SubsetTable = SubsetTable()
     samples_per_device: Count = 64
     tokens: Count | None = None
     tokenizer: str | None = None
@@ -185,7 +219,7 @@ class LinkTable(Table):
 
     down: Rate
     up: Rate
-    latency: Time
+    latency: Seconds
     technology: str = "default"
     name: str = "custom"
 

@@ -32,6 +32,14 @@ def test_seconds_add_up_over_classes_with_bounds() -> None:
     assert PRICES.seconds(TOY, LOAD) == Estimate(7.0, 3.5, 21.0)
 
 
+def test_a_thinner_network_takes_less_time_only_where_sparse_kernels_were_measured_and_are_quicker() -> None:
+    thin = replace(LOAD, density=0.25)
+    measured = replace(TOY, rates={**TOY.rates, OpClass.CONV: Rate(10.0, sparse_flops_per_s=4.0)})
+    assert PRICES.seconds(TOY, thin).value == 7.0
+    assert PRICES.seconds(measured, thin).value == 7.0 - 20 / 10 + 0.25 * 20 / 4
+    assert PRICES.seconds(measured, LOAD).value == 7.0
+
+
 def test_joules_are_the_increment_over_idle() -> None:
     assert PRICES.joules(TOY, LOAD) == Estimate(14.0, 7.0, 42.0)
 

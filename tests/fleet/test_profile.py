@@ -66,6 +66,12 @@ def test_path_may_be_text(tmp_path: Path) -> None:
     assert load(tmp_path, GOOD) == load_profile(str(tmp_path / "toy.toml"))
 
 
+def test_the_rate_of_sparse_kernels_is_read_where_there_is_one(tmp_path: Path) -> None:
+    conv = '[rates.conv]\nflops = "2 GFLOP/s"'
+    found = load(tmp_path, GOOD.replace(conv, f'{conv}\nsparse_flops = "1 GFLOP/s"')).rates
+    assert (found[OpClass.CONV].sparse_flops_per_s, found[OpClass.MATMUL].sparse_flops_per_s) == (1e9, None)
+
+
 def test_radio_without_a_line_of_its_own_takes_the_default(tmp_path: Path) -> None:
     found = load(tmp_path, GOOD)
     asked = [("lte", True), ("lte", False), ("5g-mmwave", True), ("wifi", False)]

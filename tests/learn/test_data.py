@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.errors import InputError
-from fedsim.learn.data import DataSize, Examples, set_aside
+from fedsim.learn.data import DataSize, Examples, limited, set_aside
 from fedsim.learn.datasets import dataset_names, load_dataset
 from fedsim.learn.models import build_model
 from fedsim.learn.synthetic import SyntheticRule
@@ -37,6 +37,26 @@ def arrays(**changed):
 def written(folder, name="mine", **changed):
     np.savez(folder / f"{name}.npz", **arrays(**changed))
     return folder / f"{name}.npz"
+
+
+# --- a part of a data set
+
+
+def test_a_subset_holds_so_many_distinct_examples_standardised_as_the_whole(tmp_path):
+    whole = load_dataset(f"npz:{written(tmp_path, client_train=np.arange(12))}")
+    part = limited(whole, 5, 2)
+    assert (part.train.n, part.test.n) == (5, 2)
+    assert len(set(part.client_train.tolist())) == 5
+    assert torch.equal(part.train.x, whole.train.x[torch.from_numpy(part.client_train)])
+    assert torch.equal(part.train.mean, whole.train.mean)
+    assert len({whole.digest, part.digest, limited(whole, 5, 3).digest}) == 3
+
+
+def test_no_subset_is_the_data_set_itself_and_too_large_a_one_is_refused(tmp_path):
+    whole = load_dataset(f"npz:{written(tmp_path)}")
+    assert limited(whole, None, None) is whole
+    with pytest.raises(InputError, match=r"test = 7 examples of data set .* which has 6"):
+        limited(whole, None, 7)
 
 
 # --- batches and sizes

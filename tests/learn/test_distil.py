@@ -5,7 +5,15 @@ import torch
 from torch import nn
 
 from fedsim.learn.data import DataSize
-from fedsim.learn.distil import Predictions, PredictionsSize, distil, mean_probabilities, predict, sharpened
+from fedsim.learn.distil import (
+    Predictions,
+    PredictionsSize,
+    distil,
+    mean_logits,
+    mean_probabilities,
+    predict,
+    sharpened,
+)
 from fedsim.learn.train import training_load
 from fedsim.learn.values import flatten, model_size
 from fedsim.training import Train
@@ -54,6 +62,19 @@ def test_the_mean_is_of_probabilities_by_weight():
     one, other = (Predictions(torch.arange(2), torch.randn(2, 3)) for _ in range(2))
     mean = mean_probabilities.value((one, other), (3, 1)).values
     assert torch.allclose(mean, 0.75 * one.values.softmax(1) + 0.25 * other.values.softmax(1))
+
+
+def test_the_mean_of_logits_is_by_weight():
+    one, other = (Predictions(torch.arange(2), torch.randn(2, 3)) for _ in range(2))
+    assert torch.allclose(mean_logits.value((one, other), (3, 1)).values, 0.75 * one.values + 0.25 * other.values)
+
+
+def test_a_model_fits_logits_by_their_mean_absolute_error(model):
+    other = predict.value(Hand().look(Hand().initial), DATA)
+    settings = {**SETTINGS, "epochs": 60, "lr": 0.01}
+    after = distil.value(model, DATA, (other,), **settings, seed=0, loss="mae")
+    wrong = [float(nn.functional.l1_loss(predict.value(m, DATA).values, other.values)) for m in (model, after)]
+    assert wrong[1] < 0.3 * wrong[0]
 
 
 def test_sharpening_lowers_the_entropy_and_keeps_the_order():

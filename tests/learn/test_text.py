@@ -1,5 +1,7 @@
 """Models of tokens: their sizes, that they learn, and that padding changes nothing."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -94,6 +96,14 @@ def test_a_spec_of_tokens_survives_the_journey_through_a_jobs_parameters():
     spec = make_spec("lstm", 2, (12,), vocab=20)
     assert ModelSpec.from_params(spec.as_params()) == spec
     assert spec.dtype == torch.int64
+
+
+def test_an_encoder_can_be_cut_and_an_lstm_cannot():
+    spec = make_spec("bert_tiny", 2, (12,), vocab=20, **SMALL["bert_tiny"])
+    cut = replace(spec, widths=tuple(sorted((group.name, group.units // 2) for group in spec.groups())))
+    assert cut.build()(torch.ones(3, 12, dtype=torch.int64)).shape == (3, 2)
+    with pytest.raises(InputError, match="allowed are images"):
+        make_spec("lstm", 2, (12,), vocab=20).groups()
 
 
 @pytest.mark.parametrize(

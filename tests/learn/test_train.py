@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from fedsim.errors import InputError
 from fedsim.learn.data import Examples
 from fedsim.learn.evaluate import evaluate
 from fedsim.learn.models import make_spec
 from fedsim.learn.synthetic import SyntheticRule
-from fedsim.learn.train import _batches, init_model, local_sgd
+from fedsim.learn.train import _batches, init_like, init_model, local_sgd
 from fedsim.learn.values import flatten, model_size
 from fedsim.training import Train
 
@@ -129,6 +130,18 @@ def test_a_first_model_follows_from_its_seed():
 def test_the_declared_size_is_the_models():
     size = model_size(SPEC)
     assert (size.entries, size.nbytes) == (vector(first_model()).numel(), 4 * vector(first_model()).numel())
+
+
+def test_a_network_of_another_kind_takes_the_same_examples():
+    mine, size = first_model(), model_size(SPEC)
+    other = init_like.value(mine, name="cnn", seed=3)
+    assert init_like.size(size, name="cnn", seed=3) == other.size() != size
+    assert other.module()(DATA.batch(slice(None))[0]).shape == mine.module()(DATA.batch(slice(None))[0]).shape
+
+
+def test_a_network_that_does_not_fit_the_examples_is_refused_by_its_size():
+    with pytest.raises(InputError, match="'vgg16' does not fit data of shape"):
+        init_like.size(model_size(SPEC), name="vgg16", seed=3)
 
 
 def test_evaluation_does_not_depend_on_how_examples_are_batched():

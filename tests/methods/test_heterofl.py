@@ -62,10 +62,10 @@ def test_the_largest_ratio_within_the_budget_is_taken():
 
     hand.quoted = quoted
     state = HeteroFl().init(hand)
-    assert widths_of(HeteroFl(budget_s=2.6).plan(hand, state, hand.devices[0])) == {0.25}
+    assert widths_of(HeteroFl(budget=2.6).plan(hand, state, hand.devices[0])) == {0.25}
     hand.deadline_s = 6.0
     assert widths_of(HeteroFl(ratios=(0.1, 1.0, 0.5)).plan(hand, state, hand.devices[0])) == {0.5}
-    assert HeteroFl(budget_s=0.1).plan(hand, state, hand.devices[0]) is None
+    assert HeteroFl(budget=0.1).plan(hand, state, hand.devices[0]) is None
 
 
 def test_memory_counts_as_well_as_time():
@@ -87,7 +87,7 @@ def test_devices_too_slow_for_any_ratio_are_declined_and_the_others_go_on(tmp_pa
 def test_if_nobody_can_do_anything_the_run_says_so(tmp_path):
     schedule = {"kind": "sync", "rounds": 2, "cohort": 4}
     path = scenario(tmp_path, task=WIDE, fleet=EQUAL, schedule=schedule, availability={"kind": "always"},
-                    method=[method("heterofl", budget_s=1e-6)])  # fmt: skip
+                    method=[method("heterofl", budget="1 us")])  # fmt: skip
     with pytest.raises(Stalled, match="declined"):
         executed(path)
 

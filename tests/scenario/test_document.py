@@ -33,6 +33,7 @@ def test_every_method_is_there_with_its_options(schema):
     options = {one["if"]["properties"]["name"]["const"]: one["then"]["properties"] for one in table["allOf"]}
     assert list(options) == table["properties"]["name"]["enum"]
     assert options["fedprox"]["mu"] == {"minimum": 0, "type": "number", "default": 0.01}
+    assert (options["heterofl"]["budget"]["type"], options["heterofl"]["budget"]["default"]) == ("string", "0 s")
 
 
 @pytest.mark.parametrize("name", scenario_names())

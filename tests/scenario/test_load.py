@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Annotated
+
 import pytest
 import tomli_w
+from annotated_types import Gt
 
 from fedsim.errors import InputError
 from fedsim.experiment import catalogue
+from fedsim.methods import METHODS
 from fedsim.scenario import AsyncSchedule, digest, find, load, parse_override, read
+from fedsim.training import Train
+from fedsim.units import ByteCount, ByteRate, FlopRate, Seconds
 from tests.command import changed, write
 
 
@@ -61,6 +68,42 @@ def test_a_resolved_scenario_loads_again_as_itself(bare, tmp_path):
     again = load(path, {}, catalogue(None))
     assert again == bare
     assert digest(again) == digest(bare)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A method with an option of every unit, alone, bounded, listed or left out."""
+
+    longest: Annotated[Seconds, Gt(0)] = 90.0
+    room: ByteCount = 3 * 2.0**20
+    speed: FlopRate = 2e9
+    links: tuple[ByteRate, ...] = (625000.0,)
+    pause: Seconds | None = None
+    train: Train = field(default_factory=Train)
+
+
+GIVEN = {"longest": "300 ms", "room": "1500 B", "speed": "20 GFLOP/s", "links": ["5 Mbit/s", "0 B/s"], "pause": "0.1 s"}
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_every_method_resolves_to_what_loads_again(loaded, name):
+    table = loaded(method=[{"name": name}])
+    assert loaded(**table.resolved()) == table
+
+
+@pytest.mark.parametrize("given", [{}, GIVEN], ids=["defaults", "given"])
+def test_options_with_units_resolve_to_what_loads_again(loaded, monkeypatch, given):
+    monkeypatch.setitem(METHODS, "measured", Measured)
+    table = loaded(method=[{"name": "measured", **given}])
+    assert loaded(**table.resolved()) == table
+
+
+def test_options_are_numbers_inside_and_have_their_units_outside(loaded, monkeypatch):
+    monkeypatch.setitem(METHODS, "measured", Measured)
+    (table,) = (made := loaded(method=[{"name": "measured", **GIVEN}])).method
+    assert table.options == {"longest": 0.3, "room": 1500.0, "speed": 2e10, "links": (625000.0, 0.0), "pause": 0.1}
+    written = made.resolved()["method"][0]
+    assert {key: written[key] for key in GIVEN} == {**GIVEN, "pause": "100 ms"}
 
 
 def test_an_availability_without_a_kind_is_markov(loaded):
