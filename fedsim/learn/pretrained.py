@@ -157,7 +157,8 @@ def hf_bert(
 
     vocab, pad and sep: how many ids tokens have, the one that fills up and the one that ends a text (0: none),
     the data's unless given; positions: the longest text. path: a local folder with config.json and weights,
-    which then says the sizes; digest: of its content and of transformers' version, filled in.
+    which then says the sizes, relative to the working directory, or in a scenario to the scenario's folder;
+    digest: of its content and of transformers' version, filled in.
     """
     sizes = {"dim": dim, "heads": heads, "depth": depth, "ffn": ffn}
     ids = {"vocab": vocab, "positions": positions, "pad": pad}

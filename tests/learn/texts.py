@@ -5,12 +5,9 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-GOOD, BAD = ("a fine , warm film", "the best cast by far", 'truly "great" fun'), (
-    "a dull , cold film",
-    "the worst cast by far",
-    'truly "awful" stuff',
-)  # fmt: skip
-ROWS = [(text, label) for i in range(3) for label, text in ((1, GOOD[i]), (0, BAD[i]))]
+GOOD = ("a fine , warm film", "the best cast by far", 'truly "great" fun')
+BAD = ("a dull , cold film", "the worst cast by far", 'truly "awful" stuff')
+ROWS = [row for good, bad in zip(GOOD, BAD, strict=True) for row in ((good, 1), (bad, 0))]
 
 
 def write_table(path: Path, *lines: str) -> Path:
