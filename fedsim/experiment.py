@@ -89,8 +89,10 @@ class Experiment:
         for table in (task, task.get("public")):
             if isinstance(table, dict) and table.get("data", "").startswith("npz:"):
                 table["data"] = f"npz:{self._placed(table['data'].removeprefix('npz:'))}"
-        if "path" in partition:
-            partition["path"] = self._placed(partition["path"])
+        models = [table["model"] for table in (task, *tables["method"]) if "model" in table]
+        for table, key in [(partition, "path"), (task, "tokenizer"), *((model, "path") for model in models)]:
+            if table.get(key):
+                table[key] = self._placed(table[key])
         for table in (*tables["fleet"], tables["server"]):
             if table["profile"].endswith(".toml"):
                 table["profile"] = self._placed(table["profile"])
@@ -159,7 +161,7 @@ class Experiment:
 
     def _initial(self, key: RunKey) -> Ref:
         table = self.method(key.method).model or self.scenario.task.model
-        return initial_model(table.model_dump(), self.problems[key.seed], key.seed)
+        return initial_model(table.model_dump(), self.problems[key.seed], key.seed, folder=self.folder)
 
 
 def prepare(
@@ -215,6 +217,8 @@ def _wanted(found: Draft, data_dir: Path | None) -> Wanted:
         samples_per_device=task.samples_per_device,
         folder=found.path.parent,
         data_dir=data_dir,
+        tokens=task.tokens,
+        tokenizer=task.tokenizer,
         train=task.subset.train,
         test=task.subset.test,
     )
@@ -241,7 +245,7 @@ def _check_models(found: Draft, problem: Problem) -> None:
         models["task", "model"] = found.parts["task"].model
     for place, model in models.items():
         try:
-            initial_model(model.model_dump(), problem, 0)
+            initial_model(model.model_dump(), problem, 0, folder=found.path.parent)
         except InputError as error:
             found.wrong(place, str(error))
 

@@ -18,12 +18,30 @@ Index = Tensor | NDArray[np.int64] | slice
 CHUNK = 1024  # examples squared at a time when the deviation is taken
 
 
+def is_tokens(shape: tuple[int, ...]) -> bool:
+    """Tell whether an example of this shape is a sequence of tokens, (T,), and no image, (C, H, W)."""
+    return len(shape) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Vocab:
+    """What the ids of tokens mean: ``size`` of them from 0, ``pad`` fills up, ``sep`` ends a text (None: nothing does).
+
+    digest: of the rule that gives texts their ids; equal digests, equal meanings.
+    """
+
+    size: int
+    pad: int = 0
+    sep: int | None = None
+    digest: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class DataSize:
     """What is known of examples without having them.
 
-    shape: one example's, (C, H, W); item_bytes: one example as stored, its label included
-    unless the examples are sent without labels.
+    shape: one example's, (C, H, W), or (T,) of T tokens; item_bytes: one example as stored, its
+    label included unless the examples are sent without labels.
     """
 
     n: int
@@ -40,8 +58,8 @@ class DataSize:
 class Examples:
     """Examples as stored, with what standardises them.
 
-    x: (N, C, H, W) uint8, or float32 taken as it is; y: (N,) int64; mean, std: (C,) float32
-    in the units of the stored x, None when x is float32.
+    x: (N, C, H, W) uint8, or float32 taken as it is, or token ids (N, T) uint8, int16 or int32;
+    y: (N,) int64; mean, std: (C,) float32 in the units of the stored x, None when x is float32 or tokens.
     """
 
     x: Tensor
@@ -54,7 +72,12 @@ class Examples:
         return len(self.y)
 
     def batch(self, index: Index) -> tuple[Tensor, Tensor]:
-        """Return x (B, C, H, W) float32, standardised per channel, and y (B,) of the examples at *index*."""
+        """Return x and y (B,) of the examples at *index*.
+
+        x: (B, C, H, W) float32, standardised per channel, or tokens (B, T) int64.
+        """
+        if is_tokens(self.x.shape[1:]):
+            return self.x[index].long(), self.y[index]
         x = self.x[index].float()
         if self.mean is not None and self.std is not None:
             x = (x - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
@@ -76,7 +99,8 @@ class Dataset:
     """A data set in memory: what to train and test on, and a digest of it all.
 
     test may be empty; client_train: (N,) the natural client of each training example, if known;
-    digest: 16 hex digits over content and preprocessing, not over the classes' names.
+    digest: 16 hex digits over content and preprocessing, not over the classes' names; vocab: of
+    tokens, None for images.
     """
 
     name: str
@@ -85,16 +109,20 @@ class Dataset:
     classes: tuple[str, ...]
     client_train: NDArray[Any] | None
     digest: str
+    vocab: Vocab | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """One example's shape, (C, H, W)."""
+        """One example's shape, (C, H, W), or (T,) of tokens."""
         return tuple(self.train.x.shape[1:])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrays:
-    """A data set as decoded: x (N, H, W) or (N, H, W, C) uint8 or float, y (N,) whole numbers."""
+    """A data set as decoded: x (N, H, W) or (N, H, W, C) uint8 or float, y (N,) whole numbers.
+
+    With a *vocab* x is (N, T) token ids.
+    """
 
     x_train: NDArray[Any]
     y_train: NDArray[Any]
@@ -102,18 +130,19 @@ class Arrays:
     y_test: NDArray[Any]
     classes: tuple[str, ...]
     client_train: NDArray[Any] | None = None
+    vocab: Vocab | None = None
 
 
 def dataset_from(name: str, arrays: Arrays) -> Dataset:
     """Make a data set of checked *arrays*, standardised by the training mean and deviation.
 
-    A channel that never varies is only centred. Float x is taken as it is.
+    A channel that never varies is only centred. Float x and tokens are taken as they are.
     """
-    x_train, x_test = _channels_first(arrays.x_train), _channels_first(arrays.x_test)
-    mean, std = _moments(x_train) if x_train.dtype == np.uint8 else (None, None)
+    x_train, x_test = (_as_stored(x, arrays.vocab) for x in (arrays.x_train, arrays.x_test))
+    mean, std = _moments(x_train) if arrays.vocab is None and x_train.dtype == np.uint8 else (None, None)
     train = Examples(torch.from_numpy(x_train), _labels(arrays.y_train), mean, std)
     test = Examples(torch.from_numpy(x_test), _labels(arrays.y_test), mean, std)
-    return Dataset(name, train, test, arrays.classes, arrays.client_train, _digest(train, test, arrays))
+    return Dataset(name, train, test, arrays.classes, arrays.client_train, _digest(train, test, arrays), arrays.vocab)
 
 
 def set_aside(dataset: Dataset, n: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -142,7 +171,7 @@ def limited(dataset: Dataset, train: int | None, test: int | None) -> Dataset:
     clients = None if dataset.client_train is None else dataset.client_train[parts[0]]
     examples = (dataset.train.subset(parts[0]), dataset.test.subset(parts[1]))
     digest = hashlib.sha256(f"{dataset.digest} {train} {test}".encode()).hexdigest()[:16]
-    return Dataset(dataset.name, *examples, dataset.classes, clients, digest)
+    return Dataset(dataset.name, *examples, dataset.classes, clients, digest, dataset.vocab)
 
 
 def _drawn(dataset: Dataset, part: str, n: int | None) -> NDArray[np.int64]:
@@ -157,6 +186,14 @@ def _channels_first(x: NDArray[Any]) -> NDArray[Any]:
     x = x[..., None] if x.ndim == 3 else x
     kind = np.uint8 if x.dtype == np.uint8 else np.float32
     return np.array(x.transpose(0, 3, 1, 2), dtype=kind, order="C")  # (N, H, W, C) -> (N, C, H, W), always a copy
+
+
+def _as_stored(x: NDArray[Any], vocab: Vocab | None) -> NDArray[Any]:
+    """Return images channels first, and token ids in the narrowest type that has room for their vocabulary."""
+    if vocab is None:
+        return _channels_first(x)
+    kinds = (np.uint8, np.int16, np.int32)
+    return np.array(x, dtype=next(kind for kind in kinds if vocab.size - 1 <= np.iinfo(kind).max), order="C")
 
 
 def _labels(y: NDArray[Any]) -> Tensor:

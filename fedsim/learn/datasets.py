@@ -1,11 +1,11 @@
-"""Data sets by name: the embedded one, the well-known ones, and anyone's .npz files."""
+"""Data sets by name: the embedded one, the well-known ones, texts, and anyone's .npz files."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,16 @@ from numpy.typing import NDArray
 
 from fedsim.errors import InputError, unknown
 from fedsim.learn.data import Arrays, Dataset, dataset_from
+from fedsim.learn.glue import GLUE, read_glue
 from fedsim.learn.npz import read_npz
+from fedsim.learn.shakespeare import read_shakespeare
+from fedsim.learn.tokens import Reading
 from fedsim.seeds import integers
 
 TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
+TEXTS: Mapping[str, Callable[[str, Path | None, Reading], Arrays]] = {
+    **dict.fromkeys(GLUE, read_glue), "shakespeare": read_shakespeare,
+}  # fmt: skip
 DIGITS_SEED = 0
 
 
@@ -34,13 +40,18 @@ class Places:
         return (self.data, self.download) if self.data else (self.download,)
 
 
-def load_dataset(name: str, *, data_dir: Path | None = None, download_dir: Path | None = None) -> Dataset:
-    """Return the data set *name*: digits, a well-known one, ``npz:PATH``, or NAME.npz in *data_dir*.
+def load_dataset(
+    name: str, *, data_dir: Path | None = None, download_dir: Path | None = None, reading: Reading | None = None
+) -> Dataset:
+    """Return the data set *name*: digits, a well-known one, texts, ``npz:PATH``, or NAME.npz in *data_dir*.
 
     mnist, fashion_mnist, cifar10 and cifar100 are NAME.npz in *data_dir*, else torchvision's files
     there or in *download_dir* (default: *data_dir* if it can be written, else the user's cache),
-    else downloaded. Raises InputError if nothing is found, or what is found breaks the rules.
+    else downloaded. sst2, mrpc, rte, cola and shakespeare are tables in *data_dir*, of which *reading*
+    says how they become tokens. Raises InputError if nothing is found, or what is found breaks the rules.
     """
+    if name not in TEXTS:
+        check_reading(name, reading)
     if name.startswith("npz:"):
         return dataset_from(name, read_npz(Path(name.removeprefix("npz:")).expanduser()))
     if name == "digits":
@@ -49,6 +60,8 @@ def load_dataset(name: str, *, data_dir: Path | None = None, download_dir: Path 
         raise InputError("data set 'synthetic' has no stored examples, each device makes its own: name it in task.data")
     if data_dir is not None and not data_dir.is_dir():
         raise InputError(f"the data folder {data_dir} does not exist; correct --data-dir or FEDSIM_DATA")
+    if name in TEXTS:
+        return dataset_from(name, TEXTS[name](name, data_dir, reading or Reading()))
     if data_dir is not None and (data_dir / f"{name}.npz").is_file():
         return dataset_from(name, read_npz(data_dir / f"{name}.npz"))
     if name in TORCHVISION:
@@ -59,7 +72,14 @@ def load_dataset(name: str, *, data_dir: Path | None = None, download_dir: Path 
 def dataset_names(data_dir: Path | None = None) -> list[str]:
     """Return the names load_dataset knows, those of the .npz files in *data_dir* included."""
     files = sorted(data_dir.glob("*.npz")) if data_dir else []
-    return sorted({"digits", "synthetic", *TORCHVISION, *(file.stem for file in files)})
+    return sorted({"digits", "synthetic", *TORCHVISION, *TEXTS, *(file.stem for file in files)})
+
+
+def check_reading(name: str, reading: Reading | None) -> None:
+    """Raise InputError if *reading* says how texts are read, which data set *name* has not."""
+    if reading not in (None, Reading()):
+        texts = ", ".join(TEXTS)
+        raise InputError(f"task.tokens and task.tokenizer are for texts ({texts}), not for data {name!r}: remove them")
 
 
 def _not_known(name: str, data_dir: Path | None) -> str:

@@ -70,7 +70,8 @@ def traced(model: ModelSpec, optimizer: str, *, build: Callable[[], nn.Module] |
     """
     kind, _, momentum = optimizer.partition("+")
     rate = 0.9 if momentum else 0.0
-    return affine_load(build or model.build, model.shape, model.classes, optimizer=kind, momentum=rate)
+    trained = build or model.build
+    return affine_load(trained, model.shape, model.classes, optimizer=kind, momentum=rate, dtype=model.dtype)
 
 
 @cache
@@ -79,7 +80,7 @@ def _forward(spec: tuple[Any, ...]) -> AffineLoad:
     if alike:
         return mean_load([_forward(each) for each in alike])
     model = ModelSpec.from_params(spec)
-    return affine_forward(model.build, model.shape)
+    return affine_forward(model.build, model.shape, dtype=model.dtype)
 
 
 def uniform_specs(spec: tuple[Any, ...]) -> tuple[tuple[Any, ...], ...]:

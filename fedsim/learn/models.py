@@ -1,7 +1,7 @@
 """The models by name, and the plain value that names one: what a job can carry as a parameter.
 
 Every builder takes (classes, shape) and options, and initialises as PyTorch does from the
-caller's torch seed. Shapes in comments: B examples, C channels, H x W pixels.
+caller's torch seed. Shapes in comments: B examples, C channels, H x W pixels, T tokens.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ import torch
 from torch import nn
 
 from fedsim.errors import InputError, unknown
+from fedsim.learn.data import is_tokens
 from fedsim.learn.groups import Group, Widths, find_groups, narrow
 from fedsim.learn.options import bind_options
+from fedsim.learn.pretrained import KINDS, completed, hf_bert, hf_distilbert, hf_roberta, hf_vit, torchvision_vit
 from fedsim.learn.resnet import GROUPS, resnet8, resnet12, resnet18
+from fedsim.learn.text import bert_tiny, lstm
 from fedsim.learn.trace import built
-from fedsim.learn.vit import vit_tiny
+from fedsim.learn.vit import vit, vit_tiny
 
 Option = bool | int | float | str | tuple[int, ...]
 
@@ -35,8 +38,8 @@ SMALL_SIDE = 96  # below it mobilenet_v2 halves the sides three times, not five
 class ModelSpec:
     """Name an architecture in full: every option bound, sorted by name.
 
-    shape: one example's, (C, H, W); widths: how many units are left of the groups that were cut,
-    sorted by group. Equal specs build equal architectures.
+    shape: one example's, (C, H, W), or (T,) of tokens; widths: how many units are left of the groups
+    that were cut, sorted by group. Equal specs build equal architectures.
     """
 
     name: str
@@ -44,6 +47,11 @@ class ModelSpec:
     shape: tuple[int, ...]
     options: tuple[tuple[str, Option], ...] = ()
     widths: Widths = ()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of what the network takes: whole numbers for tokens."""
+        return torch.int64 if is_tokens(self.shape) else torch.float32
 
     def build(self) -> nn.Module:
         """Build the module on the current torch device, initialised from the torch seed."""
@@ -66,7 +74,7 @@ class ModelSpec:
 
 
 def build_model(name: str, *, classes: int, shape: tuple[int, ...], **options: object) -> nn.Module:
-    """Build model *name* for examples of *shape* (C, H, W).
+    """Build model *name* for examples of *shape* (C, H, W), or (T,) of tokens.
 
     Raises InputError as make_spec does.
 
@@ -77,7 +85,7 @@ def build_model(name: str, *, classes: int, shape: tuple[int, ...], **options: o
 
 
 def make_spec(name: str, classes: int, shape: tuple[int, ...], **options: object) -> ModelSpec:
-    """Return the checked spec of model *name* for examples of *shape* (C, H, W).
+    """Return the checked spec of model *name* for examples of *shape* (C, H, W), or (T,) of tokens.
 
     Raises InputError on an unknown model or option, or data that the model cannot take.
     """
@@ -85,9 +93,12 @@ def make_spec(name: str, classes: int, shape: tuple[int, ...], **options: object
         raise InputError(f"{unknown('model', name, MODELS)}; choose one of these")
     _check_positive(f"model {name!r}", "classes", (int(classes),))
     _check_positive(f"model {name!r}", "shape", shape)
+    _check_kind(name, shape)
     bound = bind_options(f"model {name!r}", MODELS[name], options)
+    bound = completed(name, MODELS[name], bound) if name in KINDS else bound
     for option, value in bound.items():
-        _check_positive(f"model {name!r}", option, value if isinstance(value, tuple) else (value,))
+        if option not in FROM_ZERO and not isinstance(value, str):
+            _check_positive(f"model {name!r}", option, value if isinstance(value, tuple) else (value,))
     spec = ModelSpec(name, int(classes), tuple(int(side) for side in shape), tuple(sorted(bound.items())))
     reason = _misfit(spec)
     if reason:
@@ -194,7 +205,17 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "vgg16": vgg16,
     "mobilenet_v2": mobilenet_v2,
     "vit_tiny": vit_tiny,
+    "vit": vit,
+    "torchvision_vit": torchvision_vit,
+    "hf_vit": hf_vit,
+    "lstm": lstm,
+    "bert_tiny": bert_tiny,
+    "hf_bert": hf_bert,
+    "hf_roberta": hf_roberta,
+    "hf_distilbert": hf_distilbert,
 }
+TOKEN_MODELS = frozenset({"lstm", "bert_tiny", "hf_bert", "hf_roberta", "hf_distilbert"})
+FROM_ZERO = frozenset({"pad", "sep", "dropout"})  # options that may be 0; all others are above it
 
 
 @cache
@@ -218,21 +239,33 @@ def _check_positive(what: str, name: str, values: tuple[Any, ...]) -> None:
         raise InputError(f"{name} of {what} is {values}: allowed are numbers above 0")
 
 
+def _check_kind(name: str, shape: tuple[int, ...]) -> None:
+    """Raise InputError if a model of images meets tokens, or the other way round."""
+    tokens = is_tokens(shape)
+    if tokens != (name in TOKEN_MODELS):
+        takes = "images (channels, height, width)" if tokens else "tokens"
+        meets = f"sequences of {shape[0]} tokens" if tokens else f"of shape {shape}"
+        fit = [other for other in MODELS if (other in TOKEN_MODELS) == tokens]
+        raise InputError(f"model {name!r} takes {takes}, but the data are {meets}: choose one of {', '.join(fit)}")
+
+
 def _misfit(spec: ModelSpec) -> str:
     """Say why the model cannot take its shape, having run one meta example; "" if it can."""
     try:
         with torch.device("meta"), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of layers without elements; they are refused below
-            out = spec.build().eval()(torch.empty(1, *spec.shape))
+            out = spec.build().eval()(torch.empty(1, *spec.shape, dtype=spec.dtype))
     except (RuntimeError, ValueError, IndexError) as error:
         return str(error).splitlines()[0].rstrip(".")
     return "" if out.shape == (1, spec.classes) else f"its output has shape {tuple(out.shape)}"
 
 
 def _misfit_message(spec: ModelSpec, reason: str) -> str:
+    if is_tokens(spec.shape):
+        return f"model {spec.name!r} does not fit sequences of {spec.shape[0]} tokens: {reason}"
     least = next((s for s in range(1, 65) if not _misfit(_square(spec, s))), None)
     allowed = f"; allowed is (channels, height, width), the least (1, {least}, {least})" if least else ""
-    others = [name for name in MODELS if not _misfit(_default(name, spec))]
+    others = [name for name in MODELS if name not in TOKEN_MODELS | KINDS.keys() and not _misfit(_default(name, spec))]
     advice = f"; models that take it: {', '.join(others)}" if others else ""
     return f"model {spec.name!r} does not fit data of shape {spec.shape}: {reason}{allowed}{advice}"
 

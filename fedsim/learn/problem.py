@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from fedsim.errors import InputError
-from fedsim.learn.data import Dataset, DataSize, Examples, limited, set_aside
-from fedsim.learn.datasets import load_dataset
-from fedsim.learn.models import make_spec
+from fedsim.learn.data import Dataset, DataSize, Examples, Vocab, limited, set_aside
+from fedsim.learn.datasets import check_reading, load_dataset
+from fedsim.learn.models import MODELS, ModelSpec, make_spec
 from fedsim.learn.partition import partition
 from fedsim.learn.synthetic import CLASSES, SHAPE, SyntheticRule
+from fedsim.learn.tokens import Reading
 from fedsim.learn.train import init_model
 from fedsim.provenance import code_digest
 from fedsim.seeds import seed_of
@@ -31,6 +33,7 @@ _RULE = "fedsim.learn.synthetic"  # its code is part of the rule that makes the 
 class Wanted:
     """What a scenario's [task] asks for; *folder* is where its relative paths start.
 
+    tokens, tokenizer: how texts are read, see `fedsim.learn.tokens.Reading`.
     train, test: how many examples of each part are used at most; None: all.
     """
 
@@ -42,18 +45,28 @@ class Wanted:
     data_dir: Path | None
     train: int | None = None
     test: int | None = None
+    tokens: int | None = None
+    tokenizer: str | None = None
+
+    @property
+    def reading(self) -> Reading:
+        """How texts become tokens."""
+        path = self.folder / Path(self.tokenizer).expanduser() if self.tokenizer is not None else None
+        return Reading(self.tokens, path)
 
 
 class Problem(Protocol):
     """Data and its Refs; also the Sources that executors read values from.
 
-    ``samples``: examples per device, one number or one per device.
+    ``samples``: examples per device, one number or one per device; ``vocab``: of tokens, None for images.
     """
 
     @property
     def shape(self) -> tuple[int, ...]: ...
     @property
     def classes(self) -> tuple[str, ...]: ...
+    @property
+    def vocab(self) -> Vocab | None: ...
     @property
     def samples(self) -> int | Sequence[int]: ...
     @property
@@ -78,20 +91,52 @@ def make_problem(wanted: Wanted, *, devices: int, seed: int, like: Problem | Non
             raise InputError("task.public is not to be had with data 'synthetic': remove it, or take a stored data set")
         if wanted.train or wanted.test:
             raise InputError("task.subset is not to be had with data 'synthetic': set task.samples_per_device instead")
+        check_reading(wanted.data, wanted.reading)
         return Synthetic(SyntheticRule(seed_of(seed, "synthetic"), wanted.samples_per_device))
     if isinstance(like, Stored):
         dataset = like.data
     else:
-        whole = load_dataset(_placed(wanted.data, wanted.folder), data_dir=wanted.data_dir)
-        dataset = limited(whole, wanted.train, wanted.test)
+        dataset = limited(_loaded(wanted.data, wanted), wanted.train, wanted.test)
     return _stored(dataset, wanted, devices=devices, seed=seed)
 
 
-def initial_model(model: Mapping[str, Any], problem: Problem, seed: int) -> Ref:
-    """Name the first model; raises InputError if it does not fit the data."""
+def initial_model(model: Mapping[str, Any], problem: Problem, seed: int, *, folder: Path = Path()) -> Ref:
+    """Name the first model; what it leaves open about tokens the data say, and a relative path starts in *folder*.
+
+    Raises InputError if it does not fit the data.
+    """
     options = {name: value for name, value in model.items() if name != "name"}
+    if options.get("path"):
+        options["path"] = str((folder / Path(options["path"]).expanduser()).resolve())
+    options = _about_tokens(model["name"], options, problem.vocab)
     spec = make_spec(model["name"], len(problem.classes), problem.shape, **options)
+    _check_vocab(spec, problem.vocab)
     return init_model(spec=spec.as_params(), seed=seed_of(seed, "init"))
+
+
+def _about_tokens(name: str, options: Mapping[str, Any], vocab: Vocab | None) -> dict[str, Any]:
+    """Fill in vocab, pad and sep where the model has such options and they are not given; a folder knows its own."""
+    taken = inspect.signature(MODELS[name]).parameters if name in MODELS else {}
+    said = {"vocab": vocab.size, "pad": vocab.pad, "sep": vocab.sep or 0} if vocab else {}
+    open_ = ("sep",) if options.get("path") else ("vocab", "pad", "sep")
+    filled = {option: said[option] for option in open_ if option in said and option in taken}
+    return {**options, **{option: options.get(option) or value for option, value in filled.items()}}
+
+
+def _check_vocab(spec: ModelSpec, vocab: Vocab | None) -> None:
+    if vocab is None:
+        return
+    has: dict[str, Any] = dict(spec.options)
+    if has["vocab"] < vocab.size:
+        raise InputError(
+            f"vocab = {has['vocab']} of model {spec.name!r}, but the data have {vocab.size} ids of tokens: leave it out"
+            f", or name the model's own tokenizer by task.tokenizer"
+        )
+    if has["pad"] != vocab.pad:
+        raise InputError(
+            f"pad = {has['pad']} of model {spec.name!r}, but the data are filled up with {vocab.pad}: leave it out, "
+            f"or name the model's own tokenizer by task.tokenizer"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +146,7 @@ class Synthetic:
     rule: SyntheticRule
     shape: tuple[int, ...] = SHAPE
     public: Ref | None = None
+    vocab: Vocab | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -157,6 +203,10 @@ class Stored:
         return self.data.classes
 
     @property
+    def vocab(self) -> Vocab | None:
+        return self.data.vocab
+
+    @property
     def digest(self) -> str:
         whole = hashlib.sha256(self.data.digest.encode() + (self.public.key.encode() if self.public else b""))
         for part in self.parts:
@@ -206,12 +256,17 @@ def _stored(dataset: Dataset, wanted: Wanted, *, devices: int, seed: int) -> Sto
 
 
 def _other_set(table: Mapping[str, Any], main: Dataset, wanted: Wanted) -> tuple[Examples, Ref]:
-    other = load_dataset(_placed(table["data"], wanted.folder), data_dir=wanted.data_dir)
+    other = _loaded(table["data"], wanted)
     n = table["n"] if table["n"] is not None else other.train.n
     if n > other.train.n or other.shape != main.shape:
         raise InputError(
             f"task.public = {dict(table)!r}: {table['data']!r} has {other.train.n} examples of shape {other.shape}; "
             f"take at most as many, of the shape of {main.name!r}, {main.shape}"
+        )
+    if other.vocab != main.vocab:
+        raise InputError(
+            f"task.public = {dict(table)!r}: its tokens mean something else than those of {main.name!r}; "
+            f"name one tokenizer for both by task.tokenizer"
         )
     index = np.arange(n)
     return _unlabelled(other.train.subset(index)), source("public", data=other.digest, index=_digest(index))
@@ -219,6 +274,10 @@ def _other_set(table: Mapping[str, Any], main: Dataset, wanted: Wanted) -> tuple
 
 def _unlabelled(examples: Examples) -> Examples:
     return Examples(examples.x, torch.full_like(examples.y, -1), examples.mean, examples.std)
+
+
+def _loaded(name: str, wanted: Wanted) -> Dataset:
+    return load_dataset(_placed(name, wanted.folder), data_dir=wanted.data_dir, reading=wanted.reading)
 
 
 def _placed(name: str, folder: Path) -> str:

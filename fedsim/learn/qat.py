@@ -50,7 +50,8 @@ def _step(spec: tuple[Any, ...], optimizer: str, *, bits: int, scale: str) -> Af
     def build() -> nn.Module:
         return Quantised(model.build(), bits=bits, scale=scale)
 
-    return affine_load(build, model.shape, model.classes, optimizer=kind, momentum=0.9 if momentum else 0.0)
+    rate = 0.9 if momentum else 0.0
+    return affine_load(build, model.shape, model.classes, optimizer=kind, momentum=rate, dtype=model.dtype)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""A small vision transformer with the attention written out, for methods that reorder its rows."""
+"""Vision transformers with the attention written out, for methods that reorder its rows."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ class Attention(nn.Module):
         self.v = nn.Linear(dim, dim)
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Mix x (B, T, dim); nobody reads from the tokens that are *padding*, (B, T) bool."""
         q, k, v = (self._split(layer(x)) for layer in (self.q, self.k, self.v))
         reads = q @ k.transpose(-2, -1) * self.scale  # (B, heads, T, d) x (B, heads, d, T) -> (B, heads, T, T)
+        if padding is not None:
+            reads = reads.masked_fill(padding[:, None, None], torch.finfo(reads.dtype).min)
         y = reads.softmax(dim=-1) @ v  # (B, heads, T, d)
         return self.out(y.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]  # (B, T, dim)
 
@@ -35,19 +38,20 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Add attention, then a four times wider perceptron, to the residual stream."""
+    """Add attention, then a perceptron of *ffn* hidden units (four times dim unless given), to the residual stream."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, ffn: int | None = None) -> None:
         super().__init__()
+        ffn = 4 * dim if ffn is None else ffn
         self.norm1 = nn.LayerNorm(dim)
         self.attention = Attention(dim, heads)
         self.norm2 = nn.LayerNorm(dim)
-        self.wide = nn.Linear(dim, 4 * dim)
+        self.wide = nn.Linear(dim, ffn)
         self.act = nn.GELU()
-        self.narrow = nn.Linear(4 * dim, dim)
+        self.narrow = nn.Linear(ffn, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(self.norm1(x))  # (B, T, dim)
+    def forward(self, x: Tensor, padding: Tensor | None = None) -> Tensor:
+        x = x + self.attention(self.norm1(x), padding)  # (B, T, dim)
         return x + self.narrow(self.act(self.wide(self.norm2(x))))  # type: ignore[no-any-return]
 
 
@@ -83,12 +87,28 @@ def vit_tiny(
     patch: a patch's side in pixels, which divides the image's sides.
     Raises InputError if heads do not divide dim, and ValueError if patch does not fit the shape.
     """
-    channels, height, width = shape
+    return _vit("vit_tiny", classes, shape, dim=dim, heads=heads, depth=depth, patch=patch)
+
+
+def vit(
+    classes: int, shape: tuple[int, ...], *, dim: int = 768, heads: int = 12, depth: int = 12, patch: int = 16
+) -> nn.Module:
+    """Build ViT-B/16 (Dosovitskiy et al. 2021, arXiv 2010.11929, table 1); options and errors as vit_tiny's."""
+    return _vit("vit", classes, shape, dim=dim, heads=heads, depth=depth, patch=patch)
+
+
+def check_heads(model: str, dim: int, heads: int) -> None:
+    """Raise InputError unless *heads* divide *dim*."""
     if dim % heads:
-        raise InputError(f"heads = {heads} of model 'vit_tiny' does not divide dim = {dim}: choose one that does")
+        raise InputError(f"heads = {heads} of model {model!r} does not divide dim = {dim}: choose one that does")
+
+
+def _vit(name: str, classes: int, shape: tuple[int, ...], *, dim: int, heads: int, depth: int, patch: int) -> nn.Module:
+    check_heads(name, dim, heads)
+    channels, height, width = shape
     if height % patch or width % patch:
         raise ValueError(f"patch = {patch} does not divide the sides {height} and {width}; choose one that does")
     patches = nn.Conv2d(channels, dim, patch, stride=patch)
-    vit = ViT(classes, patches, (height // patch) * (width // patch))
-    vit.blocks.extend(Block(dim, heads) for _ in range(depth))
-    return vit
+    made = ViT(classes, patches, (height // patch) * (width // patch))
+    made.blocks.extend(Block(dim, heads) for _ in range(depth))
+    return made

@@ -195,7 +195,11 @@ class SubsetTable(Table):
 
 
 class TaskTable(Table):
-    """What is learnt, from which data, divided how."""
+    """What is learnt, from which data, divided how.
+
+    tokens: how many of a text are read; tokenizer: a tokenizer.json or a folder with one, unless
+    one is to be trained on the training texts. Both are for data sets of texts.
+    """
 
     data: DataSet
     model: Annotated[ModelTable, NameAlone]
@@ -203,6 +207,8 @@ class TaskTable(Table):
     public: Public | None = None
     subset: SubsetTable = SubsetTable()
     samples_per_device: Count = 64
+    tokens: Count | None = None
+    tokenizer: str | None = None
 
     @classmethod
     def example(cls) -> str:

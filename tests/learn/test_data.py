@@ -172,7 +172,7 @@ def test_a_name_is_a_file_in_the_data_folder(tmp_path):
     written(tmp_path, "leaves")
     data = load_dataset("leaves", data_dir=tmp_path)
     assert (data.name, data.train.n) == ("leaves", 12)
-    assert dataset_names(tmp_path) == ["cifar10", "cifar100", "digits", "fashion_mnist", "leaves", "mnist", "synthetic"]
+    assert set(dataset_names(tmp_path)) - set(dataset_names()) == {"leaves"}
 
 
 def test_a_well_known_name_is_first_looked_for_as_npz(tmp_path):

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from fedsim.learn.messages import decode, encode
-from fedsim.learn.models import MODELS, ModelSpec, make_spec
+from fedsim.learn.models import MODELS, ModelSpec
 from fedsim.learn.prune import drop_small
 from fedsim.learn.values import Model, measure, model_size
+from tests.learn.specs import any_spec
 
 
 def model_of(name):
-    shape = (1, 28, 28) if name in ("mlp", "lenet5", "cnn") else (3, 32, 32)
-    spec = make_spec(name, 10, shape).as_params()
+    spec = any_spec(name).as_params()
     torch.manual_seed(0)
     return Model(spec, {key: t.detach() for key, t in ModelSpec.from_params(spec).build().state_dict().items()})
 

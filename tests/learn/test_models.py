@@ -5,13 +5,23 @@ import torch
 from torch import nn
 
 from fedsim.errors import InputError
-from fedsim.learn.models import MODELS, VGG16_CONVS, ModelSpec, build_model, make_spec
+from fedsim.learn.models import MODELS, TOKEN_MODELS, VGG16_CONVS, ModelSpec, build_model, make_spec
+from fedsim.learn.pretrained import KINDS
+from fedsim.learn.vit import Block
 from fedsim.work import source
 
 torch.set_num_threads(1)
 
-IMAGE_MODELS = [name for name in MODELS if name not in ("vgg16", "vit_tiny")]  # any side from 28
-SMALL = {"vgg16": {"convs": (8,) * 13, "hidden": (8, 8)}, "vit_tiny": {"dim": 24, "depth": 2}}
+PATCHED = ("vit_tiny", "vit", "torchvision_vit")
+IMAGES = [name for name in MODELS if name not in TOKEN_MODELS | KINDS.keys()]
+ANY_SIDE = [name for name in IMAGES if name not in ("vgg16", *PATCHED)]  # any side from 28
+TINY = {"dim": 24, "depth": 2}
+SMALL = {
+    "vgg16": {"convs": (8,) * 13, "hidden": (8, 8)},
+    "vit_tiny": TINY,
+    "vit": {**TINY, "heads": 3},
+    "torchvision_vit": {**TINY, "heads": 3, "ffn": 32},
+}
 
 
 def count(model):
@@ -39,12 +49,18 @@ def test_parameter_counts_are_the_published_ones(name, shape, options, parameter
         assert count(build_model(name, classes=10, shape=shape, **options)) == parameters
 
 
+def test_vit_has_the_85_551360_million_weights_that_raffm_counts():
+    with torch.device("meta"):
+        model = build_model("vit", classes=10, shape=(3, 224, 224))
+    assert sum(p.numel() for key, p in model.named_parameters() if key.endswith(".weight")) == 85_551_360
+
+
 def test_vgg16_takes_128_35_mib_as_reft_prints():
     with torch.device("meta"):
         assert round(count(build_model("vgg16", classes=10, shape=(3, 32, 32))) * 4 / 2**20, 2) == 128.35
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sorted(set(IMAGES) - {"torchvision_vit"}))  # whose head starts at 0
 def test_every_parameter_takes_part_in_the_output(name):
     torch.manual_seed(0)
     model = build_model(name, classes=3, shape=(1, 32, 32), **SMALL.get(name, {}))
@@ -74,7 +90,7 @@ def test_models_learn_what_is_easy(name):
     assert (model(x).argmax(1) == y).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("name", IMAGE_MODELS)
+@pytest.mark.parametrize("name", ANY_SIDE)
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 28, 28), (3, 29, 31), (1, 45, 33), (3, 64, 64), (3, 96, 128)])
 def test_image_models_take_one_or_three_channels_and_any_side_from_28(name, shape):
     with torch.device("meta"):
@@ -87,7 +103,7 @@ def test_cnn_and_mlp_take_sides_from_8(name, shape):
     assert build_model(name, classes=10, shape=shape)(torch.zeros(2, *shape)).shape == (2, 10)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", IMAGES)
 def test_the_torch_seed_alone_decides_the_initial_values(name):
     spec = make_spec(name, 5, (3, 32, 32), **SMALL.get(name, {}))
     torch.manual_seed(3)
@@ -102,7 +118,7 @@ def test_the_torch_seed_alone_decides_the_initial_values(name):
 
 def test_only_vgg16_has_running_statistics():
     with torch.device("meta"):
-        built = {name: make_spec(name, 10, (3, 32, 32)).build() for name in MODELS}
+        built = {name: make_spec(name, 10, (3, 32, 32)).build() for name in IMAGES}
     assert [name for name, model in built.items() if list(model.buffers())] == ["vgg16"]
 
 
@@ -128,12 +144,17 @@ def test_permuting_queries_and_keys_alike_leaves_the_vit_as_it_was():
     assert torch.allclose(vit(x), before, atol=1e-5)
 
 
+def test_the_perceptron_of_a_block_is_as_wide_as_it_is_told():
+    sizes = {ffn: tuple(Block(8, 2, ffn).wide.weight.shape) for ffn in (None, 5)}
+    assert sizes == {None: (32, 8), 5: (5, 8)}
+
+
 def test_a_head_of_the_vit_is_scaled_by_the_root_of_its_width():
     vit = build_model("vit_tiny", classes=10, shape=(3, 32, 32), depth=1)
     assert vit.blocks[0].attention.scale == 64**-0.5
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", IMAGES)
 def test_a_spec_survives_the_journey_through_a_jobs_parameters(name):
     spec = make_spec(name, 10, (3, 32, 32))
     assert ModelSpec.from_params(spec.as_params()) == spec
@@ -163,7 +184,13 @@ def test_a_spec_binds_defaults_and_sorts_options():
         ("vit_tiny", (3, 32, 32), {"heads": 5}, ["heads = 5", "dim = 192"]),
         ("vit_tiny", (3, 30, 30), {}, ["'vit_tiny' does not fit data of shape (3, 30, 30)", "patch = 4", "resnet8"]),
         ("lenet5", (1, 8, 8), {}, ["'lenet5' does not fit data of shape (1, 8, 8)", "the least (1, 12, 12)", "cnn"]),
-        ("resnet12", (784,), {}, ["'resnet12' does not fit data of shape (784,)", "(channels, height, width)", "mlp"]),
+        ("resnet12", (64,), {}, ["'resnet12' takes images (channels, height, width)", "64 tokens", "bert_tiny"]),
+        ("mlp", (784,), {}, ["'mlp' takes images", "784 tokens", "lstm"]),
+        ("lstm", (1, 28, 28), {"vocab": 9}, ["'lstm' takes tokens", "(1, 28, 28)", "cnn"]),
+        ("vit", (3, 30, 30), {}, ["'vit' does not fit data of shape (3, 30, 30)", "patch = 16", "cnn"]),
+        ("vit", (3, 32, 32), {"heads": 5}, ["heads = 5 of model 'vit'", "dim = 768"]),
+        ("torchvision_vit", (3, 32, 32), {"heads": 5}, ["heads = 5 of model 'torchvision_vit'", "dim = 768"]),
+        ("torchvision_vit", (3, 32, 48), {}, ["'torchvision_vit' does not fit", "square"]),
         ("vgg16", (3, 28, 28), {}, ["'vgg16' does not fit data of shape (3, 28, 28)", "the least (1, 32, 32)"]),
     ],
 )
