@@ -11,7 +11,7 @@ from fedsim.learn import loads
 from fedsim.learn.data import DataSize, Examples
 from fedsim.learn.models import ModelSpec
 from fedsim.learn.trace import built
-from fedsim.learn.train import batches
+from fedsim.learn.train import batch_indices
 from fedsim.learn.updates import Coded, CodedSize
 from fedsim.learn.values import Model, ModelSize, NumberSize
 from fedsim.work import Load, Sized, job
@@ -54,7 +54,8 @@ def from_8_bits(message: Coded) -> Model:
 def last_loss(model: Model, data: Examples, *, epochs: int, batch_size: int, seed: int) -> float:
     """Return the mean cross-entropy on the last batch of a training under *seed*."""
     module = model.module().eval()
-    *_, (x, y) = batches(data, batch_size, epochs, seed=seed)
+    *_, index = batch_indices(data.n, batch_size, epochs, seed=seed)
+    x, y = data.batch(index)
     with torch.no_grad():
         return float(nn.functional.cross_entropy(module(x), y))
 

@@ -89,11 +89,9 @@ def mean_logits(replies: tuple[Predictions, ...], weights: tuple[float, ...]) ->
     size=lambda replies, weights, **_: replies[0],
     load=lambda replies, weights, **_: loads.vector(replies[0].nbytes // 4, reads=2, flops=5) * len(replies),
 )
-def mean_probabilities(
-    replies: tuple[Predictions, ...], weights: tuple[float, ...], *, temperature: float = 1.0
-) -> Predictions:
-    """Return the weighted mean of softmax(logits / temperature) over replies for the same examples."""
-    return _mean(replies, weights, lambda logits: (logits / temperature).softmax(1))
+def mean_probabilities(replies: tuple[Predictions, ...], weights: tuple[float, ...]) -> Predictions:
+    """Return the weighted mean of softmax(logits) over replies for the same examples."""
+    return _mean(replies, weights, lambda logits: logits.softmax(1))
 
 
 @job(size=lambda labels, **_: labels, load=lambda labels, **_: loads.vector(labels.nbytes // 4, flops=4))

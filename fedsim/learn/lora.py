@@ -1,6 +1,6 @@
 """Low-rank adapters on query, key and value, trained beside a frozen network.
 
-Source: Hu et al. 2022, arXiv 2106.09685, and RaFFM's raffm/fl_vit_peft.py; the output layer is trained too.
+Source: Hu et al. 2022, arXiv 2106.09685, and RaFFM's raffm/fl_vit_peft.py; the head is trained too.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ from fedsim.learn.blocks import Rows
 from fedsim.learn.data import DataSize, Examples
 from fedsim.learn.groups import taken
 from fedsim.learn.models import ModelSpec
+from fedsim.learn.parameters import parameter_names
 from fedsim.learn.salience import Orders, blocks_of
-from fedsim.learn.slices import head_names
 from fedsim.learn.subnets import Ratios, cut_dims, drawn, merged_state
 from fedsim.learn.trace import AffineLoad, built
 from fedsim.learn.train import batches, optimiser, step
 from fedsim.learn.values import Model, ModelSize, State
 from fedsim.work import Load, job
 
+_HEADS = {"head", "heads", "classifier", "pre_classifier"}  # as our models, torchvision's and Hugging Face's call it
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Adapters:
-    """What is trained beside the network *spec*: a layer's pair a (rank, in), b (out, rank), and the output layer."""
+    """What is trained beside the network *spec*: a layer's pair a (rank, in), b (out, rank), and the head."""
 
     spec: tuple[Any, ...]
     rank: int
@@ -63,6 +65,12 @@ class LowRank(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         low = nn.functional.linear(self.dropout(x), self.a)  # (B, T, in) -> (B, T, rank)
         return self.layer(x) + self.scale * nn.functional.linear(low, self.b)  # type: ignore[no-any-return]
+
+
+@cache
+def head_names(spec: tuple[Any, ...]) -> tuple[str, ...]:
+    """Return the names of the parameters behind the blocks that make logits: one linear layer, or two."""
+    return tuple(sorted(name for name in parameter_names(spec) if _HEADS & set(name.split("."))))
 
 
 @cache
@@ -117,7 +125,7 @@ def _step(spec: tuple[Any, ...], rank: int, kind: str, *, dropout: float) -> Aff
 
 
 def adapted(module: nn.Module, spec: tuple[Any, ...], *, rank: int, scale: float, dropout: float) -> nn.Module:
-    """Freeze *module*, the network *spec*, but for its output layer, and give it adapters, in place; return it."""
+    """Freeze *module*, the network *spec*, but for its head, and give it adapters, in place; return it."""
     module.requires_grad_(False)
     for _, rows in _adapted(spec):
         path = rows.weight.removesuffix(".weight")
@@ -134,7 +142,7 @@ def adapted(module: nn.Module, spec: tuple[Any, ...], *, rank: int, scale: float
     load=lambda model, *, rank, seed: loads.vector(adapters_size(model.spec, rank).entries),
 )
 def init_adapters(model: Model, *, rank: int, seed: int) -> Adapters:
-    """Return adapters that change nothing yet: a drawn as nn.Linear's weights, b zero, the output layer as it is."""
+    """Return adapters that change nothing yet: a drawn as nn.Linear's weights, b zero, the head as it is."""
     draws = torch.Generator("cpu").manual_seed(seed)
     state = {name: model.state[name].clone() for name in head_names(model.spec)}
     for key, rows in _adapted(model.spec):

@@ -188,7 +188,10 @@ def filled_in(kept: Kept, mask: Mask) -> Model:
 
 
 def masked_load(model: ModelSize, mask: MaskSize, data: DataSize, *, epochs: int, batch_size: int, **how: Any) -> Load:
-    """Return the Load of masked_sgd: of local_sgd at the mask's density, and of masking every gradient."""
+    """Return the Load of masked_sgd: of local_sgd at the mask's density, and of masking every gradient.
+
+    The density is the network's; early layers of a CNN, which do most of the work, keep more under a global mask.
+    """
     load = training_load(model, data, epochs=epochs, batch_size=batch_size, **how)
     load = load + loads.vector(mask.weights, reads=2) * (epochs * -(-data.n // batch_size))
     return replace(load, memory_bytes=load.memory_bytes + mask.weights, density=mask.density)

@@ -118,11 +118,11 @@ def step(
 
 def batches(data: Examples, batch_size: int, epochs: int, *, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the batches of every epoch: x (B, C, H, W) and y (B,)."""
-    for index in _batches(data.n, batch_size, epochs, seed=seed):
+    for index in batch_indices(data.n, batch_size, epochs, seed=seed):
         yield data.batch(index)
 
 
-def _batches(n: int, batch_size: int, epochs: int, *, seed: int) -> Iterator[Tensor]:
+def batch_indices(n: int, batch_size: int, epochs: int, *, seed: int) -> Iterator[Tensor]:
     """Yield the indices of each batch; every epoch has an order of its own."""
     draws = torch.Generator("cpu").manual_seed(seed)
     for _ in range(epochs):

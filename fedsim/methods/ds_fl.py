@@ -1,9 +1,10 @@
 """DS-FL: Itahara et al., IEEE TMC (arXiv 2008.06180).
 
 Devices keep their models and send predictions for a batch of the public set, which the server
-averages, sharpens and sends back; all distil them. Departs from it in that a device distils what
-was agreed last when it is next asked, and in that replies to different versions, which are about
-different examples, are agreed on apart. Aggregation "mean" leaves the sharpening out.
+averages, sharpens and sends back; all distil them. Departs from it in that a device distils what was agreed
+last when it is next asked, the first model being on it already, whether drawn or from a folder, and in that
+replies to different versions, which are about different examples, are agreed on apart. Aggregation "mean" leaves
+the sharpening out.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class DsFl:
-    """Exchange predictions for *open_batch* public examples (0: all), never models."""
+    """Exchange predictions for *open_batch* public examples (0: all), never models; they are distilled by SGD."""
 
     open_batch: Annotated[int, Ge(0)] = 1000
     aggregation: Literal["era", "mean"] = "era"
@@ -72,6 +73,7 @@ class DsFl:
         return sharpened(mean, temperature=self.temperature) if self.aggregation == "era" else mean
 
     def _taught(self, ctx: Context, state: State, model: Ref, *, who: object) -> Ref:
-        settings = {**self.train.at(state.version, ctx.rounds), "epochs": self.distil_epochs, "lr": self.distil_lr}
+        settings = {**self.train.at(state.version, ctx.rounds), "epochs": self.distil_epochs}
+        settings |= {"optimizer": "sgd", "lr": self.distil_lr}
         seed = ctx.seed("distil", who, state.version)
         return distil(model, ctx.public, state.agreed, **settings, seed=seed) if state.agreed else model

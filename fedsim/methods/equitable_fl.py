@@ -1,7 +1,9 @@
 """Equitable-FL: Sinha, Verma and Singh (arXiv 2309.00864): a network thins out until every device can carry it.
 
 In phase p work the devices whose score is at least the density it begins with; at its end the server drops the smallest
-weights. Readings: groups are densities, rounds merges; replies to an older mask do not count; no cut after the last.
+weights. Readings: groups are densities, rounds merges, also those that brought replies to an older mask alone, which do
+not count; no cut after the last; learning rates go on over a rewind. A mask shortens messages; time it saves only where
+a profile has sparse kernels, and memory nowhere, so that one short of those may come in only to be late or refused.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Devices with models of their own, of any architecture, send logits for a part of the public set; the server
 averages them, and devices fit the mean (digest) before they train on their own data again (revisit). Departs
-from it in that nobody learns from public labels first, for ours has none; in that a device digests what was
-agreed last when it is next asked, replies to different versions being averaged apart; and in a server that has
-a model: it digests as devices do, and is what is evaluated.
+from it in that nobody is trained to convergence first, on public labels, for ours has none, or on its own; in that a
+device digests what was agreed last when it is next asked, replies to different versions being averaged apart; and in a
+server that has a model: it digests as devices do, and is what is evaluated.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 At rate theta the smallest floor(theta * N) of all N entries of the state_dict are dropped from a message by one
 global threshold, nothing exempt. Departs from the authors' code, which only counts non-zeros, in that ties go by
 index and a real coder writes the message. Beyond the paper: scope, payload, error_feedback, bits < 32 (see qat).
+Updates are of the model as received, and are added to the server's, whose own cut so loses nothing for good. Under an
+asynchronous schedule a device asked again before its reply is merged sends what was left out before twice.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Lt
 
+from fedsim.errors import InputError
 from fedsim.fleet import Device
 from fedsim.learn.aggregate import add_scaled, difference, merged
 from fedsim.learn.messages import decode, encode
@@ -51,6 +54,8 @@ class MessagePruning:
     train: Train = field(default_factory=Train)
 
     def init(self, ctx: Context) -> State:
+        if self.error_feedback and self.direction == "down":
+            raise InputError("error_feedback is of uploads, which direction 'down' leaves whole: set 'up' or 'both'")
         return State(ctx.initial)
 
     def plan(self, ctx: Context, state: State, device: Device) -> Work | None:

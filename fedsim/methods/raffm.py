@@ -34,7 +34,8 @@ class RaFFM:
     """Train perceptrons cut to one of the ratios *ffn* and heads to one of *attention*, each layer its own.
 
     sampling "budget": up to the largest cut that fits a device's memory and *budget* (0 s: the deadline); "largest":
-    that cut; "sandwich", prices aside: whole or smallest with chance 1/cohort each. spp: what is ranked. mu: FedProx.
+    that cut; "sandwich", prices aside: whole or smallest with chance 1/cohort each. mu: FedProx.
+    spp: what is ranked; "qk", the code's, tells only where heads are cut.
     """
 
     ffn: Ratios = (1.0, 0.625, 0.4167)
@@ -74,5 +75,6 @@ class RaFFM:
         return Work(down=(sent, *ranking), up=(trained, *ranking))
 
     def _ranking(self, state: State) -> tuple[Ref, ...]:
-        each_round = self.spp_every_round and self.spp != "none"
+        idle = self.spp == "none" or (self.spp == "qk" and min(self.attention) == 1.0)  # the same cuts either way
+        each_round = self.spp_every_round and not idle
         return (salience(state.model, scope=self.spp),) if each_round else ()

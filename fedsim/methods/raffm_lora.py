@@ -1,7 +1,8 @@
 """RaFFM with adapters: Yu, Munoz and Jannesari, 2023 (arXiv 2310.00247), and the authors' raffm/fl_vit_peft.py.
 
 Units are ranked once; a device keeps its cut of the frozen network, and adapters alone travel. Departs from the code
-as raffm does, and in that a device draws its cut once, not each round: a new one would send the network again.
+as raffm does, and in that a device draws its cut once, not each round: a new one would send the network again. The
+budget is that of a first round, in which the network comes down.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class RaFFMLoRA:
-    """Train adapters of *rank* on query, key and value, and the output layer; the other options are raffm's."""
+    """Train adapters of *rank* on query, key and value, and the head; the other options are raffm's."""
 
     rank: Annotated[int, Ge(1)] = 16
     alpha: Annotated[float, Gt(0)] = 16.0

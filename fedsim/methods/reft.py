@@ -2,7 +2,8 @@
 
 A device gets a dense network cut to its compute rate, trains it, and sends its logits for the public set. Eq. 4's form
 and the weights are not public: see the options. Departs from what is: levels are hundredths; one device at a time is
-seen, so that the ends of reading B are options; there is no labelled data to warm up on, hence *warmup*.
+seen, so that the ends of reading B are options; there is no labelled data to warm up on, hence *warmup*; a device too
+small for its level gets a harder one. Devices' own networks never leave them, and so are not evaluated.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Reft:
 
     tau: 0 s for the deadline. levels: fixed ones by group of the fleet, in its order and over again. Policy cap: to
     conv_cap and hidden_cap at p_max. estimate_error: log-normal, of F. importance: what replies weigh by.
-    architectures: models by group, as levels. warmup: versions that send whole networks. smallest: distil at p_max too.
+    architectures: models by group, as levels, with their default options. warmup: versions that send whole networks.
+    distil_lr: 0 for that of training. smallest: distil at p_max too.
     """
 
     reading: Literal["A", "B", "C"] = "A"
@@ -66,7 +68,7 @@ class Reft:
     importance: Literal["data", "uniform", "capacity", "confidence"] = "data"
     temperature: Positive = 3.0
     distil_epochs: Annotated[int, Ge(1)] = 20
-    distil_lr: Positive = 0.05
+    distil_lr: NotNegative = 0.0
     distil_batch_size: Annotated[int, Ge(1)] = 64
     smallest: bool = False
     train: Train = field(default_factory=Train)
@@ -102,7 +104,7 @@ class Reft:
         if state.version < self.warmup:
             return from_level_on(0.0, self.p_max)
         if self.levels:
-            return (self.levels[device.key[0] % len(self.levels)],)
+            return from_level_on(self.levels[device.key[0] % len(self.levels)], self.p_max)
         rate = estimated_rate(device, error=self.estimate_error, seed=ctx.seed("estimate", device.key))
         flops = 3 * 2 * device.samples * self.train.epochs / rate  # forward and twice backward, 2 a multiply-add
         spec = self._spec(ctx, self._name(device))
@@ -141,6 +143,6 @@ class Reft:
         return {"smallest": self._policy.pruned(model, self._spec(ctx, name), self.p_max)} if self.smallest else {}
 
     def _taught(self, ctx: Context, state: State, models: Mapping[str, Ref], *, labels: Ref) -> Mapping[str, Ref]:
-        own = {"epochs": self.distil_epochs, "lr": self.distil_lr, "batch_size": self.distil_batch_size}
-        how = {**self.train.at(state.version, ctx.rounds), **own, "seed": ctx.seed("distil", state.version)}
+        how = {**self.train.at(state.version, ctx.rounds), "seed": ctx.seed("distil", state.version)}
+        how |= {"epochs": self.distil_epochs, "batch_size": self.distil_batch_size, "lr": self.distil_lr or how["lr"]}
         return {n: distil(m, ctx.public, (labels,), **how, temperature=self.temperature) for n, m in models.items()}

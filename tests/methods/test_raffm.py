@@ -79,10 +79,16 @@ def test_late_replies_are_merged_where_their_ranking_puts_them():
     assert torch.equal(flatten(hand.look(merged).state), flatten(hand.look(first.model).state))
 
 
-def test_without_ranking_each_round_no_ranking_travels():
-    hand = Hand(VIT)
-    given = ({}, {"spp_every_round": False}, {"spp": "none"})
-    assert [len(planned(RaFFM(**how), hand).down) for how in given] == [2, 1, 1]
+def test_a_ranking_travels_only_where_each_round_has_one_that_changes_a_cut():
+    hand, both = Hand(VIT), {"spp": "qk+ffn"}
+    given = (
+        both,
+        {**both, "spp_every_round": False},
+        {"spp": "none"},
+        {"spp": "qk"},
+        {"spp": "qk", "attention": (0.5,)},
+    )
+    assert [len(planned(RaFFM(**how), hand).down) for how in given] == [2, 1, 1, 1, 2]
 
 
 def test_the_largest_cut_within_the_budget_bounds_what_is_drawn():
