@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from fedsim.learn import loads
 from fedsim.learn.data import DataSize, Examples
-from fedsim.learn.models import ModelSpec, make_spec
+from fedsim.learn.models import MODELS, ModelSpec, make_spec
 from fedsim.learn.values import Model, ModelSize, model_size
 from fedsim.work import Load, Ref, job
 
@@ -43,22 +44,12 @@ def init_model(*, spec: tuple[Any, ...], seed: int) -> Model:  # noqa: ARG001 - 
     return Model(spec, {name: t.detach() for name, t in module.state_dict().items()})
 
 
-@job(
-    size=lambda model, *, name, seed: model_size(spec_like(model.spec, name)),
-    load=lambda model, *, name, seed: loads.vector(model_size(spec_like(model.spec, name)).entries),
-)
-def init_like(model: Model, *, name: str, seed: int) -> Model:
-    """Return a fresh network of architecture *name*, default options, for the shape and the classes of *model*.
-
-    Raises InputError where there is no such architecture, or none for that shape.
-    """
-    return init_model.value(spec=spec_like(model.spec, name), seed=seed)  # type: ignore[no-any-return]
-
-
 def spec_like(spec: tuple[Any, ...], name: str) -> tuple[Any, ...]:
-    """Return the spec of model *name* for the data that *spec* takes; raises InputError if it does not."""
-    _, classes, shape, *_ = spec
-    return make_spec(name, classes, shape).as_params()
+    """Return the spec of model *name*, default options, for the data that *spec* takes; raises InputError."""
+    _, classes, shape, options, *_ = spec
+    takes = inspect.signature(MODELS[name]).parameters if name in MODELS else {}
+    of_tokens = {key: value for key, value in options if key in {"vocab", "pad", "sep"} & takes.keys()}
+    return make_spec(name, classes, shape, **of_tokens).as_params()
 
 
 def spec_of(initial: Ref) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ from annotated_types import Ge
 from fedsim.errors import InputError
 from fedsim.fleet import Device
 from fedsim.learn.distil import distil, mean_logits, predict
-from fedsim.learn.train import init_like, local_sgd
+from fedsim.learn.train import init_model, local_sgd, spec_like, spec_of
 from fedsim.method import Context
 from fedsim.methods.ds_fl import State
 from fedsim.training import Train
@@ -66,7 +66,7 @@ class FedMd:
         if not self.by_group:
             return ctx.initial
         name = self.by_group[device.key[0] % len(self.by_group)]
-        return init_like(ctx.initial, name=name, seed=ctx.seed("first model", device.key))
+        return init_model(spec=spec_like(spec_of(ctx.initial), name), seed=ctx.seed("first model", device.key))
 
     def _digested(self, ctx: Context, state: State, model: Ref, *, who: object) -> Ref:
         settings = {**self.train.at(state.version, ctx.rounds), "epochs": self.digest_epochs}

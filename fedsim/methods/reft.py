@@ -20,7 +20,7 @@ from fedsim.learn.distil import distil, predict
 from fedsim.learn.loads import macs
 from fedsim.learn.logits import teacher, tell
 from fedsim.learn.shrink import Policy, cut
-from fedsim.learn.train import init_like, local_sgd, spec_like, spec_of
+from fedsim.learn.train import init_model, local_sgd, spec_like, spec_of
 from fedsim.levels import Eq4, estimated_rate, from_level_on
 from fedsim.method import Context
 from fedsim.training import Train
@@ -77,7 +77,7 @@ class Reft:
         if ctx.public is None:
             raise InputError("reft sends logits for public examples: set task.public, such as public = 200")
         self._eq4(ctx).check()
-        named = {name: init_like(ctx.initial, name=name, seed=ctx.seed("init", name)) for name in self.architectures}
+        named = {n: init_model(spec=self._spec(ctx, n), seed=ctx.seed("init", n)) for n in self.architectures}
         models = named or {"global": ctx.initial}
         for name in models:
             self._policy.check(self._spec(ctx, name), by_cost=self.reading == "C" and not self.levels)

@@ -27,6 +27,7 @@ from fedsim.timeline import Recorder, Timeline
 from fedsim.work import Ref, Work, refs_in
 
 _CANDIDATES_PER_PLACE = 20
+_DRAWS_AT_ONCE = 20
 _REMEMBERED = 1 << 14
 
 
@@ -142,11 +143,12 @@ class Simulation:
     def wait_for_someone(self, asked: Asked, tries: int) -> simpy.Event:
         """Return an event at the next change among those that were asked; raises Stalled.
 
-        Where some were unwilling and others have not been asked, the next draw comes at once.
+        Where some were unwilling and others have not been asked, the next draw comes at once, a few times over.
         """
-        back_s = self.env.now
-        if asked.everyone or not asked.unwilling:
-            back_s = self._next_change(asked.offline + asked.unwilling)
+        back_s, again = self.env.now, asked.unwilling and not asked.everyone
+        change_s = self._next_change(asked.offline + asked.unwilling)
+        if not again or (tries % _DRAWS_AT_ONCE == _DRAWS_AT_ONCE - 1 and change_s < math.inf):
+            back_s = change_s
         if math.isinf(back_s) or tries >= self.schedule.patience:
             reasons = ", ".join(f"{count} {why}" for why, count in sorted(asked.refusals.items())) or "nobody was there"
             raise self.stalled(f"after {tries + 1} tries, no device of {len(self.fleet)} takes work: {reasons}")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fedsim.errors import InputError
 from fedsim.learn.loads import macs
-from fedsim.learn.models import MODELS, ModelSpec, make_spec
+from fedsim.learn.models import ModelSpec, make_spec
 from fedsim.learn.parameters import trained_entries
 from fedsim.learn.shrink import (
     Policy,
@@ -30,7 +30,7 @@ SMALL = {
     "resnet8": {"width": 0.125}, "resnet12": {"width": 0.25}, "resnet18": {"width": 0.125},
     "mobilenet_v2": {"width": 0.25}, "vit_tiny": {"dim": 24, "depth": 2},
 }  # fmt: skip
-names = pytest.mark.parametrize("name", MODELS)
+names = pytest.mark.parametrize("name", [*SMALL, "lenet5"])
 FL_PQSU = (16, 16, 32, 32, 32, 32, 64, 64, 64, 64, 128, 128, 128, 1600, 1600)
 
 

@@ -10,7 +10,7 @@ from fedsim.learn.data import Examples
 from fedsim.learn.evaluate import evaluate
 from fedsim.learn.models import make_spec
 from fedsim.learn.synthetic import SyntheticRule
-from fedsim.learn.train import _batches, init_like, init_model, local_sgd
+from fedsim.learn.train import batch_indices, init_model, local_sgd, spec_like
 from fedsim.learn.values import flatten, model_size
 from fedsim.training import Train
 
@@ -115,7 +115,7 @@ def test_weight_decay_shrinks_weights():
 
 
 def test_an_epoch_visits_every_example_once_and_the_next_in_another_order():
-    batches = list(_batches(10, 4, 2, seed=0))
+    batches = list(batch_indices(10, 4, 2, seed=0))
     first, second = torch.cat(batches[:3]), torch.cat(batches[3:])
     assert [len(batch) for batch in batches] == [4, 4, 2, 4, 4, 2]
     assert first.sort().values.tolist() == second.sort().values.tolist() == list(range(10))
@@ -133,15 +133,18 @@ def test_the_declared_size_is_the_models():
 
 
 def test_a_network_of_another_kind_takes_the_same_examples():
-    mine, size = first_model(), model_size(SPEC)
-    other = init_like.value(mine, name="cnn", seed=3)
-    assert init_like.size(size, name="cnn", seed=3) == other.size() != size
+    mine, other = first_model(), first_model(spec=spec_like(SPEC, "cnn"))
     assert other.module()(DATA.batch(slice(None))[0]).shape == mine.module()(DATA.batch(slice(None))[0]).shape
+
+
+def test_a_network_of_another_kind_has_as_many_tokens():
+    mine = make_spec("lstm", 3, (8,), vocab=50, pad=2, hidden=4).as_params()
+    assert spec_like(mine, "bert_tiny") == make_spec("bert_tiny", 3, (8,), vocab=50, pad=2).as_params()
 
 
 def test_a_network_that_does_not_fit_the_examples_is_refused_by_its_size():
     with pytest.raises(InputError, match="'vgg16' does not fit data of shape"):
-        init_like.size(model_size(SPEC), name="vgg16", seed=3)
+        spec_like(SPEC, "vgg16")
 
 
 def test_evaluation_does_not_depend_on_how_examples_are_batched():

@@ -9,6 +9,7 @@ import pytest
 
 from fedsim.fleet import Device
 from fedsim.learn.aggregate import add_scaled, average, difference, mix
+from fedsim.learn.models import make_spec
 from fedsim.learn.train import local_sgd
 from fedsim.method import Quote
 from fedsim.methods import METHODS
@@ -22,7 +23,7 @@ from fedsim.work import Ref, Reply, Work, missing_at, source
 from tests.contract.small import OPTIONS
 from tests.sim.toys import SLOW, profile
 
-MODEL, PUBLIC = source("model"), source("public")
+MODEL, PUBLIC = source("model", spec=make_spec("mlp", 4, (1, 8, 8)).as_params()), source("public")
 
 
 @dataclass(frozen=True)

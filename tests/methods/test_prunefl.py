@@ -34,7 +34,7 @@ class World(Hand):
 
 
 def reply(dev, work, state):
-    return Reply(dev.id, work.up, work.keep, state.version, samples=dev.samples)
+    return Reply(dev.id, work.up, work.keep, state.net.version, samples=dev.samples)
 
 
 def network():
@@ -138,16 +138,23 @@ def test_squared_gradients_are_of_the_whole_shard_dropped_weights_among_them():
 
 
 # --- The method ------------------------------------------------------------------------------------------------
-def test_one_device_is_alone_at_first_and_prunes():
-    world, alone = World(), PruneFl(first_rounds=2, first_every=5, first_device=1)
+def test_one_device_of_those_that_reply_first_is_alone_at_first_and_prunes():
+    world, alone = World(), PruneFl(first_rounds=2, first_every=5)
     states = [world.merges(alone, merges) for merges in (0, 1, 2)]
-    assert [world.willing(alone, state) for state in states] == [[1], [1], [0, 1, 2]]
-    assert [len(state.masks) for state in states] == [0, 0, 1]
+    assert [world.willing(alone, state) for state in states] == [[0, 1, 2], [0], [0, 1, 2]]
+    assert [len(state.net.masks) for state in states] == [0, 0, 1]
+
+
+def test_what_others_sent_to_the_first_model_does_not_count():
+    world, alone = World(), PruneFl(first_rounds=2, first_every=5)
+    new = alone.init(world)
+    replies = [reply(dev, alone.plan(world, new, dev), new) for dev in (world.devices[2], world.devices[0])]
+    assert alone.merge(world, new, replies).net.model == alone.merge(world, new, replies[:1]).net.model
 
 
 def test_a_new_mask_is_made_every_so_many_merges():
     world, some = World(), PruneFl(first_rounds=4, first_every=3, every=2)
-    assert [world.merges(some, merges).since for merges in range(9)] == [0, 0, 0, 3, 4, 4, 6, 6, 8]
+    assert [world.merges(some, merges).net.since for merges in range(9)] == [0, 0, 0, 3, 4, 4, 6, 6, 8]
 
 
 def test_gradients_are_sent_before_a_new_mask_only():
@@ -161,13 +168,13 @@ def test_where_no_reply_brings_gradients_the_mask_stays_and_they_are_asked_for_a
     states = [world.merges(some, merges) for merges in (0, 1)]
     late = reply(world.devices[0], some.plan(world, states[0], world.devices[0]), states[0])
     state = some.merge(world, states[1], [late])
-    assert (state.masks, state.version, len(some.plan(world, state, world.devices[0]).up)) == ((), 2, 2)
+    assert (state.net.masks, state.net.version, len(some.plan(world, state, world.devices[0]).up)) == ((), 2, 2)
 
 
 def test_the_model_is_zero_where_the_mask_is_and_what_came_back_begins_there():
     world, some = World(), PruneFl(first_rounds=0, every=1, density=0.3)
-    masks = [world.look(*world.merges(some, merges).masks).kept for merges in (1, 2)]
-    weights = weights_of(world.look(world.merges(some, 2).model))
+    masks = [world.look(*world.merges(some, merges).net.masks).kept for merges in (1, 2)]
+    weights = weights_of(world.look(world.merges(some, 2).net.model))
     back = masks[1] & ~masks[0]
     assert bool(back.any())
     assert not bool(weights[~masks[1] | back].any())
@@ -175,7 +182,7 @@ def test_the_model_is_zero_where_the_mask_is_and_what_came_back_begins_there():
 
 def test_the_share_that_goes_decays():
     world, some = World(), PruneFl(first_rounds=0, every=1, half_life=1.0)
-    shares = [dict(world.merges(some, merges).masks[0].params)["share"] for merges in (1, 2)]
+    shares = [dict(world.merges(some, merges).net.masks[0].params)["share"] for merges in (1, 2)]
     assert shares == [0.15, 0.075]
 
 

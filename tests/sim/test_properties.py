@@ -125,8 +125,9 @@ def test_waste_is_what_no_merge_used(world):
 
 @given(worlds())
 def test_every_merged_reply_is_a_task_that_is_done_and_no_other_is(world):
-    _, spans = lived(world)
-    merged = sorted(reply.device for replies in world["method"].heard for reply in replies)
+    sim, spans = lived(world)
+    heard = world["method"].heard[: sim.version]  # a last merge may be under way when the run is stopped
+    merged = sorted(reply.device for replies in heard for reply in replies)
     assert sorted(row["device"] for row in spans if _is_done_task(row)) == merged
 
 

@@ -289,6 +289,17 @@ def test_a_run_is_stalled_after_its_patience(schedule):
         simulate(schedule, Toy(nobody), devices=2, availability=by_turns)
 
 
+@pytest.mark.parametrize("schedule", [Sync(1, 1), Async(1, 1)])
+def test_the_only_one_who_is_wanted_of_many_is_waited_for(schedule):
+    def only_the_seventh(ctx, state, device):
+        return plain_plan(ctx, state, device) if device.id == 7 else None
+
+    away = Script({7: (0.0, 5.0)})
+    _, timeline = simulate(schedule, Toy(only_the_seventh), devices=200, availability=away)
+    first = next(row for row in busy(timeline) if row[1] == "download")
+    assert (first[0], first[2] >= 5.0) == (7, True)
+
+
 @pytest.mark.parametrize("schedule", [Sync(rounds=1, cohort=2), Async(merges=2, concurrency=2)])
 def test_when_all_are_away_the_schedule_waits_for_the_first_to_return(schedule):
     away = Script({0: (0.0, 9.0), 1: (0.0, 4.0)})
