@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 import fedsim.showing as show
-from fedsim.errors import FedsimError, InputError
+from fedsim.errors import FedsimError, InputError, unknown
 from fedsim.showing import console, print_json
 
 app = typer.Typer(
@@ -144,12 +144,22 @@ def check(
 
 
 @app.command()
-def methods(as_json: Json = False, plugins: Plugin = []) -> None:  # noqa: B006
-    """List the methods, their options and defaults."""
+def methods(
+    name: Annotated[str | None, typer.Argument(help="One method: all that is said of it and of its options.")] = None,
+    as_json: Json = False,
+    plugins: Plugin = [],  # noqa: B006
+) -> None:
+    """List the methods, their options and defaults, or say all there is to say of one."""
     from fedsim.methods import METHODS
     from fedsim.scenario import option_defaults
 
     _import(plugins)
+    if name is not None:
+        if name not in METHODS:
+            raise InputError(f"{unknown('method', name, METHODS)}; give one of these, or a file with --plugin")
+        one = {"about": show.all_about(METHODS[name]), "options": option_defaults(METHODS[name])}
+        print_json({name: one}) if as_json else show.method(one)
+        return
     found = {name: {"about": show.about(kind), "options": option_defaults(kind)} for name, kind in METHODS.items()}
     print_json(found) if as_json else show.methods(found)
 

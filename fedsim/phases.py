@@ -37,6 +37,15 @@ def stage_at(method: Phased, version: int, rounds: int) -> Stage:
     return [stage for stage in found if stage.start <= version][-1]
 
 
+def require_all(method: Phased, rounds: int) -> None:
+    """Raise InputError unless every phase begins before the last of *rounds* merges."""
+    last = stages(method.densities, rounds, lengths=method.phase_rounds)[-1].start
+    if last >= rounds:
+        raise InputError(
+            f"the last phase begins after merge {last} of {rounds}: run longer, or take fewer densities or phase_rounds"
+        )
+
+
 def stages(densities: Sequence[float], rounds: int, *, lengths: Sequence[int] = (), steps: int = 1) -> list[Stage]:
     """Return the stages of phases that begin with *densities*, in order; several may start at once, the last counts.
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 import fedsim.results as store
-from fedsim.errors import NeedsValues
+from fedsim.errors import NeedsValues, Stalled
 from fedsim.evaluation import Evaluation
 from fedsim.execute.build import Choice, build
 from fedsim.execute.cost_only import CostOnly
@@ -24,6 +24,8 @@ from fedsim.learn.values import measure
 from fedsim.provenance import code_digest, package_digest
 from fedsim.results import Results, RunKey
 from fedsim.scenario import to_toml
+from fedsim.sim import Simulation
+from fedsim.timeline import Timeline
 
 COST_ONLY = "cost-only"
 _ALL_DEVICES = 10_000
@@ -127,7 +129,7 @@ def _once(experiment: Experiment, key: RunKey, *, path: Path, how: How) -> dict[
         sim = experiment.simulation(key, executor, evaluation)
         if progress:
             progress.started(key, sim.rounds)
-        timeline = sim.run()
+        timeline = _run(sim, key)
         metrics = evaluation.finish()
         counts = {"jobs_run": executor.jobs_run, "jobs_cached": executor.jobs_cached}
     finally:
@@ -159,6 +161,14 @@ def _once(experiment: Experiment, key: RunKey, *, path: Path, how: How) -> dict[
     if progress:
         progress.finished(key)
     return summary
+
+
+def _run(sim: Simulation, key: RunKey) -> Timeline:
+    """Run *sim*; what ends it early says whose run it was."""
+    try:
+        return sim.run()
+    except (Stalled, NeedsValues) as error:
+        raise type(error)(f"method {key.method!r}, seed {key.seed}: {error}") from error
 
 
 def devices_table(fleet: Fleet, problem: Problem, used: pa.Table, *, until_s: float) -> pa.Table:

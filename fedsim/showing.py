@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import os
@@ -43,6 +44,22 @@ def print_json(value: object) -> None:
 def about(kind: type[Any]) -> str:
     """Return the first sentence on a method."""
     return (kind.__doc__ or "").strip().splitlines()[0]
+
+
+def all_about(kind: type[Any]) -> str:
+    """Return what a method's file and class say: the paper, departures from it, and the options."""
+    said = inspect.getdoc(inspect.getmodule(kind)), inspect.getdoc(kind)
+    return "\n\n".join(text for text in said if text)
+
+
+def method(found: Mapping[str, Any]) -> None:
+    """Print all that is said of one method, and its options."""
+    out = console()
+    out.print(found["about"], markup=False, highlight=False)
+    made = _table(out, "option", "default")
+    for name, default in found["options"].items():
+        made.add_row(name, escape(repr(default)))
+    out.print(made)
 
 
 def summary(found: Mapping[str, Any]) -> None:

@@ -108,6 +108,11 @@ ONE_KEY = {
         {"availability__on_dropout": "resum"},
         "availability.on_dropout = 'resum': unknown value; did yo",
     ),
+    "bits that there are not": (
+        {"method": [{"name": "qat", "bits": 3}]},
+        "method.qat.bits = 3: must be one of these numbers: 32, 8, 4, 2, 1",
+    ),
+    "accuracy in percent": ({"run": {"target": {"accuracy": 90.0}}}, "run.target.accuracy = 90.0: must be at most 1"),
     "unknown optimizer": ({"train__optimizer": "sdg"}, "train.optimizer = 'sdg': unknown value; did you mean 'sgd'?"),
     "unknown metric": (
         {"run": {"target": {"acuracy": 0.8}}},
@@ -386,6 +391,9 @@ def test_wrong_seeds_are_named(tmp_path):
     ]
 
 
+SMALL_VIT = {"name": "vit_tiny", "dim": 8, "heads": 2, "depth": 1, "patch": 4}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -402,6 +410,23 @@ def test_wrong_seeds_are_named(tmp_path):
         ({"method": [{"name": "fl-pqsu", "widths": [4, 4]}]}, "widths is [4, 4]: model 'mlp' has"),
         ({"method": [{"name": "reft"}]}, "set task.public, such as public = 200"),
         ({"method": [{"name": "scaffold"}], "train": {"optimizer": "adam"}}, "scaffold corrects SGD's steps"),
+        (
+            {"task__data": "digits", "task__public": 9, "method": [{"name": "reft", "warmup": 9}]},
+            "warmup is 9 of 2 merges",
+        ),
+        ({"method": [{"name": "prunefl"}]}, "first_rounds is 10 of 2 merges"),
+        (
+            {"method": [{"name": "equitable-fl", "round_budget": "1 s"}]},
+            "the last phase begins after merge 2 of 2: run longer, or take fewer",
+        ),
+        (
+            {"task__data": "digits", "method": [{"name": "raffm-lora", "rank": 99, "model": SMALL_VIT}]},
+            "rank = 99 of adapters to layers of width 8: allowed is up to 8",
+        ),
+        (
+            {"method": [{"name": "message-pruning", "error_feedback": True, "direction": "down"}]},
+            "error_feedback is of uploads",
+        ),
     ],
 )
 def test_what_a_method_refuses_is_known_before_anything_is_written(tmp_path, changes, said):

@@ -208,7 +208,7 @@ def test_a_run_that_cannot_go_on_exits_with_3_and_what_is_done_is_whole(tmp_path
     scenario = changed(method=methods, fleet=[{"profile": "raspberry-pi-3", "count": 4}])
     ran = fedsim("run", write(tmp_path, scenario), "--executor", "cost-only")
     assert ran.code == 3, ran
-    assert ran.err.startswith("error: at 0 s, ")
+    assert ran.err.startswith("error: method 'fedprox', seed 0: at 0 s, ")
     (folder,) = (tmp_path / "results").iterdir()
     assert [run["method"] for run in Results.find(folder).summary["runs"]] == ["fedavg"]
 
@@ -271,3 +271,10 @@ def test_a_diverged_run_says_so(tmp_path):
     path = write(tmp_path, changed(train={"lr": 1e30}, method=[{"name": "fedavg"}]))
     said = fedsim("run", path, "--out", tmp_path / "out").out
     assert "fedavg, seed 0: diverged, its last loss is no finite number: lower train.lr" in said
+
+
+def test_one_method_is_told_in_full_by_name():
+    found = fedsim("methods", "reft").out
+    assert "arXiv 2308.13662" in found
+    assert "distil_lr: 0 for that of training" in found
+    assert "'100 GFLOP/s'" in found

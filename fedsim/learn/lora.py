@@ -137,8 +137,16 @@ def adapted(module: nn.Module, spec: tuple[Any, ...], *, rank: int, scale: float
     return module
 
 
+def _first_size(model: ModelSize, *, rank: int, seed: int) -> AdaptersSize:  # noqa: ARG001
+    state = built(ModelSpec.from_params(model.spec).build).state_dict()
+    most = min(side for _, rows in _adapted(model.spec) for side in state[rows.weight].shape)
+    if rank > most:
+        raise InputError(f"rank = {rank} of adapters to layers of width {most}: allowed is up to {most}; lower it")
+    return adapters_size(model.spec, rank)
+
+
 @job(
-    size=lambda model, *, rank, seed: adapters_size(model.spec, rank),
+    size=_first_size,
     load=lambda model, *, rank, seed: loads.vector(adapters_size(model.spec, rank).entries),
 )
 def init_adapters(model: Model, *, rank: int, seed: int) -> Adapters:

@@ -17,6 +17,7 @@ from fedsim.learn.extras import extra
 
 VOCAB = 8_000  # ids of a tokenizer that is trained here, at most
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")  # ids 0 to 3 of a tokenizer that is trained here
+_CHUNK = 4096
 PADS, SEPARATORS = ("[PAD]", "<pad>"), ("[SEP]", "</s>")
 
 
@@ -41,9 +42,12 @@ class Tokenizer:
     def encode(self, texts: Sequence[tuple[str, ...]], length: int) -> NDArray[np.int32]:
         """Return texts or pairs of texts as ids (N, length), cut or filled up: [CLS] a [SEP] b [SEP] [PAD] ..."""
         self.inner.enable_truncation(max_length=length)
-        self.inner.enable_padding(length=length, pad_id=self.vocab.pad, pad_token=_named(self.inner, PADS))
-        found = self.inner.encode_batch([text if len(text) > 1 else text[0] for text in texts])
-        return np.array([one.ids for one in found], dtype=np.int32)
+        found = np.full((len(texts), length), self.vocab.pad, dtype=np.int32)
+        plain = [text if len(text) > 1 else text[0] for text in texts]
+        for at in range(0, len(plain), _CHUNK):  # the library's answers are a hundred times larger than their ids
+            for row, one in enumerate(self.inner.encode_batch(plain[at : at + _CHUNK]), at):
+                found[row, : len(one.ids)] = one.ids
+        return found
 
 
 def trained_tokenizer(texts: Sequence[str], *, size: int = VOCAB) -> Tokenizer:

@@ -19,7 +19,7 @@ from fedsim.errors import InputError
 from fedsim.fleet import Device
 from fedsim.learn.masks import SharedNet, magnitude_mask
 from fedsim.method import Context
-from fedsim.phases import stage_at
+from fedsim.phases import require_all, stage_at
 from fedsim.training import Train
 from fedsim.units import Seconds
 from fedsim.work import Ref, Reply, Work
@@ -54,6 +54,7 @@ class EquitableFl:
 
     def init(self, ctx: Context) -> State:
         limit_s(ctx, self.round_budget)
+        require_all(self, ctx.rounds)
         if self.rewind == "round_k" and stage_at(self, self.rewind_round - 1, ctx.rounds).start:
             raise InputError(f"rewind_round is {self.rewind_round}: allowed is up to the first cut; lower it")
         return self._cut(ctx, State(SharedNet(ctx.initial), ctx.initial))

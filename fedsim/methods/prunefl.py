@@ -14,6 +14,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from fedsim.errors import InputError
 from fedsim.fleet import Device
 from fedsim.learn.masks import SharedNet
 from fedsim.learn.reconfigure import reconfigured, squared_gradients
@@ -49,6 +50,8 @@ class PruneFl:
     train: Train = field(default_factory=Train)
 
     def init(self, ctx: Context) -> State:
+        if self.first_rounds >= ctx.rounds:
+            raise InputError(f"first_rounds is {self.first_rounds} of {ctx.rounds} merges, all by one device: lower it")
         return State(SharedNet(ctx.initial))
 
     def plan(self, ctx: Context, state: State, device: Device) -> Work | None:

@@ -76,6 +76,8 @@ class Reft:
     def init(self, ctx: Context) -> State:
         if ctx.public is None:
             raise InputError("reft sends logits for public examples: set task.public, such as public = 200")
+        if self.warmup >= ctx.rounds > 0 and self.warmup:
+            raise InputError(f"warmup is {self.warmup} of {ctx.rounds} merges, so that nothing is pruned: lower it")
         self._eq4(ctx).check()
         named = {n: init_model(spec=self._spec(ctx, n), seed=ctx.seed("init", n)) for n in self.architectures}
         models = named or {"global": ctx.initial}

@@ -124,7 +124,7 @@ class StopTable(Table):
 class TargetTable(Table):
     """What to reach: when, and at what cost, goes into the summary."""
 
-    accuracy: float | None = None
+    accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
     loss: float | None = None
 
 

@@ -121,7 +121,9 @@ def _words(error: Any) -> str:
     if error["type"] == "value_error":  # one of ours, from a layer that knows no pydantic
         return str(known["error"])
     if error["type"] == "literal_error":
-        return no_such("value", error["input"], re.findall(r"'([^']*)'", known["expected"]))
+        names = re.findall(r"'([^']*)'", known["expected"])
+        numbers = ", ".join(re.findall(r"\d+", known["expected"]))
+        return no_such("value", error["input"], names) if names else f"must be one of these numbers: {numbers}"
     if error["type"] in _WORDS:
         return _WORDS[error["type"]].format(**{key: _number(limit) for key, limit in known.items()})
     return f"{error['msg'][0].lower()}{error['msg'][1:]}"

@@ -207,7 +207,7 @@ class TaskTable(Table):
     public: Public | None = None
     subset: SubsetTable = SubsetTable()
     samples_per_device: Count = 64
-    tokens: Count | None = None
+    tokens: Annotated[int, Field(ge=1, le=4096)] | None = None
     tokenizer: str | None = None
 
     @classmethod

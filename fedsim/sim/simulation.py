@@ -156,7 +156,9 @@ class Simulation:
 
     def stalled(self, why: str) -> Stalled:
         """Return the error that ends a run in which nothing can happen any more."""
-        way_out = "Loosen the deadline or the availability, add devices, or choose a smaller model."
+        way_out = (
+            "Loosen the deadline, the availability or a budget of the method's, add devices, or take a smaller model."
+        )
         return Stalled(f"at {self.env.now:.6g} s, {why}. {way_out}")
 
     def next_return(self, asked: Asked) -> float:
