@@ -90,7 +90,9 @@ def _is_own(top: str) -> bool:
         return True
     path = None if top in sys.stdlib_module_names else _file(top)
     libraries = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib")}
-    return path is not None and not libraries & set(path.parents)
+    if path is None or libraries & set(path.parents):
+        return False
+    return not {"site-packages", "dist-packages"} & set(path.parts)  # those of another environment are libraries too
 
 
 @cache

@@ -50,6 +50,17 @@ def test_what_is_not_imported_does_not_count(tmp_path):
     assert digest(tmp_path, "trim") == before
 
 
+def test_a_library_of_another_environment_does_not_count(tmp_path, monkeypatch):
+    elsewhere = tmp_path / "other" / "site-packages"
+    elsewhere.mkdir(parents=True)
+    monkeypatch.setenv("PYTHONPATH", str(elsewhere))
+    (tmp_path / "trim.py").write_text("import borrowed")
+    (elsewhere / "borrowed.py").write_text("A = 1")
+    before = digest(tmp_path, "trim")
+    (elsewhere / "borrowed.py").write_text("A = 2")
+    assert digest(tmp_path, "trim") == before
+
+
 @pytest.mark.parametrize("how", [["trim.py"], ["-m", "trim"]])
 def test_a_script_counts_as_what_it_is(tmp_path, how):
     script = ASK.format("__main__") + "\n# {}"
