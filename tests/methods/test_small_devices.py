@@ -15,17 +15,17 @@ def test_a_device_without_memory_is_passed_over(name, tmp_path):
     line = next(line for line in text.splitlines() if line.startswith("memory"))
     (tmp_path / "tiny.toml").write_text(text.replace(line, 'memory = "1 KiB"'))
     fleet = [{**ALONE[0], "count": 2}, {**ALONE[0], "profile": "tiny.toml", "count": 3}]
-    schedule = {"kind": "sync", "rounds": 2, "cohort": 4}
+    schedule = {"kind": "sync", "rounds": 3, "cohort": 4}
     path = scenario(tmp_path, task=TASK, fleet=fleet, availability=STILL, schedule=schedule, method=[method(name)])
     results = executed(path, "cost-only")
     timeline = results.timeline
     assert set(timeline[timeline.outcome.isin(["oom", "declined"])].device) == {2, 3, 4}
     assert set(timeline[timeline.kind == "upload"].device) == {0, 1}
-    assert billed(results, "rounds") == [2]
+    assert billed(results, "rounds") == [3]
 
 
 DEADLINED = {
-    "sync": {"kind": "sync", "rounds": 2, "cohort": 4, "deadline": "10 s"},
+    "sync": {"kind": "sync", "rounds": 3, "cohort": 4, "deadline": "10 s"},
     "async": {"kind": "async", "merges": 3, "concurrency": 4, "buffer": 2, "deadline": "10 s"},
 }
 
