@@ -13,7 +13,7 @@ from fedsim.results import RunKey
 from fedsim.sim import Simulation
 
 _MOST_COUNTED = 10_000
-_NUMBERS = ("seconds", "joules", "down_bytes", "up_bytes", "memory_bytes", "fits")
+_NUMBERS = ("seconds", "joules", "down_bytes", "up_bytes", "memory_bytes", "fits", "transfer_s")
 
 
 def survey(experiment: Experiment) -> dict[str, Any]:

@@ -26,6 +26,10 @@ _STATUS = {
     "stopped": "stopped by run.stop.time before its schedule's end",
     "diverged": "diverged, its last loss is no finite number: lower train.lr, or set train.clip_norm",
 }
+_COST_STATUS = {
+    "needs values": "the size of a message is known only by computing it",
+    "declines": "the method has nothing for this device in the first round; loosen its budget or the deadline",
+}
 _PIPED = 160
 
 
@@ -91,8 +95,10 @@ def survey(report: Mapping[str, Any]) -> None:
     out.print(_fleet(out, report["fleet"]))
     out.print("\n[bold]One round of one device[/], the first of its group, alone on its link")
     out.print(_costs(out, report["costs"]))
-    if any(row["status"] == "needs values" for row in report["costs"]):
-        out.print("needs values: the size of a message is known only by computing it", style="dim", highlight=False)
+    statuses = {row["status"] for row in report["costs"]}
+    for status, meaning in _COST_STATUS.items():
+        if status in statuses:
+            out.print(f"{status}: {meaning}", style="dim", highlight=False)
 
 
 def _fleet(out: Console, rows: Iterable[Mapping[str, Any]]) -> Table:
