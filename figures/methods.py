@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
+from scipy.stats import t as student
 
 from fedsim.results import Results
 
@@ -60,14 +61,20 @@ def table(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
 
 
 def markdown(found: pd.DataFrame, baseline: str) -> str:
-    """Write the table as Markdown; a gap within its own standard deviation is undecided, marked ~."""
+    """Write the table as Markdown; a gap whose 95 % interval (paired) holds zero is undecided, marked ~."""
     head = ("method", "seeds", "accuracy %", f"against {baseline}", "min", "kJ", "MiB up", "MiB down", "% wasted")
     lines = [f"| {' | '.join(head)} |", "| --- |" + " ---: |" * (len(head) - 1)]
     for label, row in found.iterrows():
-        gap = "" if label == baseline else f"{row.gap:+.1f} ± {row.gap_sd:.1f}{' ~' * (abs(row.gap) <= row.gap_sd)}"
+        mark = " ~" if undecided(row.gap, row.gap_sd, seeds=int(row.seeds)) else ""
+        gap = "" if label == baseline else f"{row.gap:+.1f} ± {row.gap_sd:.1f}{mark}"
         costs = f"{row.minutes:.2f} | {row.kj:.2f} | {row.up:.2f} | {row.down:.2f} | {row.wasted:.0f}"
         lines.append(f"| {label} | {row.seeds:.0f} | {row.accuracy:.1f} ± {row.accuracy_sd:.1f} | {gap} | {costs} |")
     return "\n".join(lines)
+
+
+def undecided(gap: float, deviation: float, *, seeds: int) -> bool:
+    """Return whether the 95 % interval of a mean of paired differences holds zero; always, under three seeds."""
+    return seeds < 3 or abs(gap) <= float(student.ppf(0.975, seeds - 1)) * deviation / seeds**0.5
 
 
 def draw(every: pd.DataFrame, found: pd.DataFrame, shown: list[str]) -> Figure:
