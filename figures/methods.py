@@ -1,4 +1,4 @@
-"""What each method of a study reached and what it cost, over its seeds: a table, and accuracy over time and traffic.
+"""What each method of a study reached and what it cost, over its seeds: a table, and accuracy over virtual time.
 
     python figures/methods.py RESULTS... [-o FOLDER] [--baseline fedavg]
 
@@ -78,20 +78,25 @@ def undecided(gap: float, deviation: float, *, seeds: int) -> bool:
 
 
 def draw(every: pd.DataFrame, found: pd.DataFrame, shown: list[str]) -> Figure:
-    """Draw accuracy over virtual time for the *shown* labels, and over traffic for all."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
+    """Draw accuracy over virtual time for the *shown* labels, and where all of them ended, with their traffic."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.6), layout="constrained")
     for colour, label in zip(COLOURS, shown, strict=False):
         draw_curve(left, every[every.label == label], colour)
     left.set(xlabel="virtual time (min)", ylabel="test accuracy (%)", xlim=(0, None))
     left.legend(frameon=False, fontsize=8, loc="lower right")
-    methods = found[~found.index.str.contains(": ")]
-    right.errorbar(methods.up + methods.down, methods.accuracy, methods.accuracy_sd, fmt="o", ms=4, lw=0.8, color="0.3")
-    right.set(xlabel="traffic up and down (MiB)", ylabel="test accuracy at the end (%)", xscale="log")
-    for label, row in methods.iterrows():
-        right.annotate(str(label), (row.up + row.down, row.accuracy), (4, 3), textcoords="offset points", fontsize=7)
+    draw_ends(right, found[~found.index.str.contains(": ")].sort_values("accuracy"))
     for axes in (left, right):
         axes.grid(alpha=0.3)
     return figure
+
+
+def draw_ends(axes: Axes, methods: pd.DataFrame) -> None:
+    """Draw the accuracy at the end and its standard deviation, a line per method, the best on top."""
+    places = range(len(methods))
+    axes.errorbar(methods.accuracy, places, xerr=methods.accuracy_sd, fmt="o", ms=4, lw=0.9, color="0.2")
+    traffic = methods.up + methods.down
+    axes.set(yticks=places, xlabel="test accuracy at the end (%)")
+    axes.set_yticklabels([f"{label}, {mib:.3g} MiB" for label, mib in traffic.items()], fontsize=8)
 
 
 def draw_curve(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
