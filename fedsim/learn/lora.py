@@ -137,7 +137,7 @@ def adapted(module: nn.Module, spec: tuple[Any, ...], *, rank: int, scale: float
     return module
 
 
-def _first_size(model: ModelSize, *, rank: int, seed: int) -> AdaptersSize:  # noqa: ARG001
+def _first_size(model: ModelSize, *, rank: int, **_: object) -> AdaptersSize:
     state = built(ModelSpec.from_params(model.spec).build).state_dict()
     most = min(side for _, rows in _adapted(model.spec) for side in state[rows.weight].shape)
     if rank > most:
@@ -194,7 +194,7 @@ def lora_sgd(
     alpha: float,
     dropout: float,
 ) -> Adapters:
-    """Train adapters and output layer on one shard by cross-entropy; the network stays as it is."""
+    """Train adapters and head on one shard by cross-entropy; the network stays as it is."""
     module = adapted(model.module(), model.spec, rank=adapters.rank, scale=alpha / adapters.rank, dropout=dropout)
     trained = _parameters(module, model.spec)
     with torch.no_grad():

@@ -146,9 +146,9 @@ class Simulation:
         Where some were unwilling and others have not been asked, the next draw comes at once, a few times over.
         """
         back_s, again = self.env.now, asked.unwilling and not asked.everyone
-        change_s = self._next_change(asked.offline + asked.unwilling)
-        if not again or (tries % _DRAWS_AT_ONCE == _DRAWS_AT_ONCE - 1 and change_s < math.inf):
-            back_s = change_s
+        if not again or (tries + 1) % _DRAWS_AT_ONCE == 0:
+            change_s = self._next_change(asked.offline + asked.unwilling)
+            back_s = back_s if again and math.isinf(change_s) else change_s
         if math.isinf(back_s) or tries >= self.schedule.patience:
             reasons = ", ".join(f"{count} {why}" for why, count in sorted(asked.refusals.items())) or "nobody was there"
             raise self.stalled(f"after {tries + 1} tries, no device of {len(self.fleet)} takes work: {reasons}")
