@@ -147,9 +147,9 @@ class Experiment:
         """Digest what a run reads beside its scenario: profiles, links, data."""
         world, problem = self.world(key), self.problems[key.seed]
         parts = (world.fleet.groups, world.server, world.server_link, world.initial.key, problem.digest)
-        rates = [sorted((str(k), r) for k, r in g.profile.rates.items()) for g in world.fleet.groups]
+        rates = [sorted(g.profile.rates.items()) for g in world.fleet.groups]
         radios = [sorted(g.profile.radio.items()) for g in world.fleet.groups]
-        server = sorted((str(k), r) for k, r in world.server.rates.items())
+        server = sorted(world.server.rates.items())
         return hashlib.sha256(repr((parts, rates, radios, server)).encode()).hexdigest()[:16]
 
     def _fleet(self, problem: Problem) -> Fleet:

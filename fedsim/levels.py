@@ -26,8 +26,8 @@ def estimated_rate(device: Device, *, error: float, seed: int) -> float:
     work were each. Memory traffic and calls, which the clock bills as well, are left out. A class without a rate of
     arithmetic takes no time here; inf if neither has one.
     """
-    rates = device.profile.rates
-    per_flop_s = sum(1.0 / rates[kind].flops_per_s for kind in (OpClass.CONV, OpClass.MATMUL)) / 2
+    rates = [device.profile.rate(kind) for kind in ("conv.forward.3x3", OpClass.MATMUL)]
+    per_flop_s = sum(1.0 / rate.flops_per_s for rate in rates) / 2
     u, v, *_ = uniforms(seed)
     normal = math.sqrt(-2.0 * math.log(1.0 - u)) * math.cos(2.0 * math.pi * v)
     return math.exp(error * normal) / per_flop_s if per_flop_s else math.inf

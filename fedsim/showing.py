@@ -178,10 +178,10 @@ def profile(p: Profile) -> None:
     sizes = f"RAM {short_bytes(p.memory_bytes)}, storage {short_bytes(p.storage_bytes)}"
     out.print(f"{sizes}, idle {p.idle_w:.3g} W, busy +{p.busy_w:.3g} W")
     out.print(f"90 % of true times lie within x{p.spread[0]:.2g} to x{p.spread[1]:.2g} of a predicted one\n")
-    rates = _table(out, "operator class", *_RATES, right=_RATES)
+    rates = _table(out, "kind of work", *_RATES, right=_RATES)
     for kind, rate in p.rates.items():
         numbers = (rate.flops_per_s / 1e9, rate.bytes_per_s / 1e9, rate.call_s * 1e6)
-        rates.add_row(kind.value, *(f"{n:.4g}" if 0 < n < math.inf else "-" for n in numbers))
+        rates.add_row(kind, *(f"{n:.4g}" if 0 < n < math.inf else "-" for n in numbers))
     out.print(rates)
     out.print()
     for s in p.sources:
@@ -202,7 +202,7 @@ def profile_facts(p: Profile) -> dict[str, Any]:
 def profile_in_full(p: Profile) -> dict[str, Any]:
     """Return all of a profile; a rate that has no such term is null."""
     terms = ("flops_per_s", "bytes_per_s", "call_s")
-    rates = {k.value: {term: _known(getattr(rate, term)) for term in terms} for k, rate in p.rates.items()}
+    rates = {k: {term: _known(getattr(rate, term)) for term in terms} for k, rate in p.rates.items()}
     radio = {name: {"tx_w": r.tx_w, "rx_w": r.rx_w} for name, r in p.radio.items()}
     keys = ("what", "value", "source", "year", "note")
     sources = [{key: getattr(s, key) for key in keys} for s in p.sources]

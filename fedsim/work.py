@@ -22,15 +22,44 @@ T = TypeVar("T")
 
 
 class OpClass(StrEnum):
-    """The operator classes that run at rates of their own on real processors."""
+    """The operator classes that run at rates of their own on real processors.
+
+    ALLOCATE is memory fresh from the operating system, IMAGE reading and decoding one from storage: both are free
+    where a profile does not price them.
+    """
 
     CONV = "conv"
     DEPTHWISE = "depthwise"
     POINTWISE = "pointwise"
     MATMUL = "matmul"
     ATTENTION = "attention"
+    NORM = "norm"
     MEMORY = "memory"
     OPTIMIZER = "optimizer"
+    ALLOCATE = "allocate"
+    IMAGE = "image"
+
+
+_WAYS = "forward", "backward"
+_DETAILS = {
+    OpClass.CONV: tuple(f"{way}.{form}" for way in _WAYS for form in ("3x3", "large", "thin", "grouped")),
+    OpClass.DEPTHWISE: tuple(f"{way}.{form}" for way in _WAYS for form in ("3x3", "large")),
+    OpClass.MEMORY: tuple(f"{way}.{form}" for way in _WAYS for form in ("plain", "activation", "pool")),
+    **dict.fromkeys((OpClass.POINTWISE, OpClass.ATTENTION, OpClass.NORM), _WAYS),
+}
+# What a Load may count, class first: "conv.backward.large" has filters above 3 x 3, a "thin" one up to 4 channels in.
+KINDS = tuple(f"{kind}.{detail}" for kind in OpClass for detail in _DETAILS.get(kind, ())) + tuple(
+    kind.value for kind in OpClass if kind not in _DETAILS
+)
+
+
+def class_of(kind: str) -> OpClass:
+    """Return the class that a kind belongs to.
+
+    >>> class_of("conv.backward.large")
+    <OpClass.CONV: 'conv'>
+    """
+    return OpClass(kind.partition(".")[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +81,7 @@ class Op:
 class Load:
     """What a job asks of a processor, whatever framework runs it.
 
+    ``ops`` counts by kind: one of KINDS, or the beginning of one where no more is known, such as OpClass.MEMORY.
     ``memory_bytes`` is the peak resident while it runs; ``density`` the share of non-zero
     weights, which buys time only where a profile has measured a sparse rate.
 
@@ -59,7 +89,7 @@ class Load:
     3000000000.0
     """
 
-    ops: Mapping[OpClass, Op] = field(default_factory=dict)
+    ops: Mapping[str, Op] = field(default_factory=dict)
     memory_bytes: float = 0.0
     density: float = 1.0
 
@@ -79,6 +109,10 @@ class Load:
     @property
     def flops(self) -> float:
         return sum(op.flops for op in self.ops.values())
+
+    def within(self, kind: str) -> Op:
+        """Return the sum over *kind* and the kinds below it."""
+        return sum((op for name, op in self.ops.items() if f"{name}.".startswith(f"{kind}.")), Op())
 
 
 class Sized(Protocol):

@@ -26,7 +26,7 @@ MARK = "# Below: written by tools/fit_profiles.py"
 Rates = Mapping[OpClass, Rate]
 CONV, POINTWISE, DEPTHWISE = OpClass.CONV, OpClass.POINTWISE, OpClass.DEPTHWISE
 PRODUCTS = OpClass.MATMUL, OpClass.ATTENTION
-TRAFFIC = OpClass.MEMORY, OpClass.OPTIMIZER
+TRAFFIC = OpClass.NORM, OpClass.MEMORY, OpClass.OPTIMIZER
 
 
 class Tail(NamedTuple):

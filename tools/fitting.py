@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
 from fedsim.fleet.profile import Rate
-from fedsim.work import Load, Op, OpClass
+from fedsim.work import Load, OpClass
 
 Vector = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ class Column(NamedTuple):
     def of(self, row: Row) -> float:
         if self.what == "images":
             return row.images
-        return sum(getattr(row.load.ops.get(kind, Op()), self.what) for kind in self.classes)
+        return sum(getattr(row.load.within(kind), self.what) for kind in self.classes)
 
 
 class Row(NamedTuple):
@@ -87,7 +87,9 @@ class Fit:
         return np.array([[c.of(r) for c in self.columns] for r in rows], float)
 
     def _calls(self, rows: Sequence[Row]) -> Vector:
-        return self.call_s * np.array([sum(op.calls for op in r.load.ops.values()) for r in rows])
+        return self.call_s * np.array(
+            [sum(op.calls for kind, op in r.load.ops.items() if kind != OpClass.ALLOCATE) for r in rows]
+        )
 
 
 def full(errors: Vector, rows: Sequence[Row]) -> Vector:

@@ -23,12 +23,11 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
-    """Cost follows operators: each class takes its FLOP, bytes and calls at rates of its own."""
+    """Cost follows operators: each kind takes its FLOP, bytes and calls at rates of its own."""
 
     def seconds(self, profile: Profile, load: Load) -> Estimate:
         """Return the time of *load* on *profile*, in seconds."""
-        rates = profile.rates
-        value = sum(rates[kind].seconds(op, load.density) for kind, op in load.ops.items())
+        value = sum(profile.rate(kind).seconds(op, load.density) for kind, op in load.ops.items())
         low, high = profile.spread
         return Estimate(value, value * low, value * high)
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from fedsim.errors import InputError, unknown
 from fedsim.fleet.packaged import packaged
 from fedsim.fleet.table import Table, read_toml
-from fedsim.work import Op, OpClass
+from fedsim.work import KINDS, Op, OpClass
 
 KINDS = ("sbc", "jetson", "phone", "laptop", "server")
 QUALITIES = ("measured training", "measured inference", "peak only")
 _LINKS = "links"  # lies in the same folder and is no device
+_OPTIONAL = OpClass.ALLOCATE, OpClass.IMAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,9 @@ class Rate:
         if self.sparse_flops_per_s is not None:
             arithmetic_s = min(arithmetic_s, density * op.flops / self.sparse_flops_per_s)
         return arithmetic_s + op.bytes / self.bytes_per_s + op.calls * self.call_s
+
+
+_FREE = Rate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +78,18 @@ class Profile:
     quality: str
     memory_bytes: float
     storage_bytes: float
-    rates: Mapping[OpClass, Rate] = field(repr=False, hash=False)
+    rates: Mapping[str, Rate] = field(repr=False, hash=False)
     spread: tuple[float, float]
     idle_w: float
     busy_w: float
     radio: Mapping[str, Radio] = field(repr=False, hash=False)
     sources: tuple[Source, ...] = field(repr=False)
+
+    def rate(self, kind: str) -> Rate:
+        """Return the rate of a kind of work, or of the nearest kind above it that has one; of neither, a free one."""
+        while kind and kind not in self.rates:
+            kind = kind.rpartition(".")[0]
+        return self.rates.get(kind, _FREE)
 
     def radio_w(self, technology: str, *, up: bool) -> float:
         """Return the watts above idle of sending (*up*) or receiving over *technology*, else over ``default``."""
@@ -137,9 +147,22 @@ def _rates(table: Table) -> tuple[tuple[float, float], Mapping[OpClass, Rate]]:
     low, high = table.numbers("spread", 2)
     if not low <= 1 <= high:
         raise InputError(f"{table.where}: spread is {[low, high]}; allowed are factors with low <= 1 <= high")
-    rates = {kind: _rate(table.table(kind.value)) for kind in OpClass}
+    rates: dict[str, Rate] = {}
+    for kind in OpClass:
+        if kind not in _OPTIONAL or table.has(kind.value):
+            rates |= _rates_below(table.table(kind.value), kind.value)
     table.close()
     return (low, high), rates
+
+
+def _rates_below(table: Table, kind: str) -> dict[str, Rate]:
+    """Return the rates of *kind* and of the kinds below it that have their own."""
+    below = sorted({k.split(".")[kind.count(".") + 1] for k in KINDS if k.startswith(f"{kind}.")})
+    rates: dict[str, Rate] = {}
+    for name in below:
+        if table.has(name):
+            rates |= _rates_below(table.table(name), f"{kind}.{name}")
+    return {kind: _rate(table), **rates}
 
 
 def _rate(table: Table) -> Rate:

@@ -63,6 +63,11 @@ class Table:
         """Return a list of *count* finite numbers above 0, without units."""
         return self._read(key, lambda value: _numbers(value, count))
 
+    def has(self, key: str) -> bool:
+        """Return whether *key* is given; asking allows it."""
+        self.asked.add(key)
+        return key in self.values
+
     def table(self, key: str) -> Table:
         """Return the table under *key*."""
         return Table(f"{self.where}: [{key}]", self._read(key, _table))

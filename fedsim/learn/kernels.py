@@ -1,4 +1,4 @@
-"""What one kernel costs, from the shapes of its arguments and its result: its operator class, FLOP and bytes.
+"""What one kernel costs, from the shapes of its arguments and its result: its kind, FLOP and bytes.
 
 One multiply-add is 2 FLOP and a bias is free; bytes are those the kernel reads and writes. What caches save is
 left to the measured rates.
@@ -7,6 +7,7 @@ left to the measured rates.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -15,8 +16,10 @@ from torch import Tensor
 
 from fedsim.work import Op, OpClass
 
-Counted = tuple[OpClass, Op]
+Counted = tuple[str, Op]
 aten = torch.ops.aten
+_PLAIN = f"{OpClass.MEMORY}.forward.plain"
+_CURVED = "gelu", "silu", "sigmoid", "tanh", "softmax", "hardswish", "mish", "erf"
 
 
 def tensors(tree: Any) -> Iterator[Tensor]:
@@ -51,34 +54,53 @@ def nbytes(*trees: Any) -> int:
 
 
 def count(kernel: Any, args: tuple[Any, ...], out: Any) -> Counted:
-    """Return the class and the work of one call of an aten *kernel* with these arguments and result."""
-    return _COUNTERS.get(kernel, _memory)(args, out)
+    """Return the kind and the work of one call of an aten *kernel* with these arguments and result."""
+    return _COUNTERS[kernel](args, out) if kernel in _COUNTERS else (_passing(kernel.__name__), _memory(args, out))
 
 
-def _memory(args: tuple[Any, ...], out: Any) -> Counted:
+def fresh_bytes(args: tuple[Any, ...], out: Any) -> list[int]:
+    """Return the bytes of each piece of memory that a kernel's result takes anew."""
+    held = {storage_key(t) for t in tensors(args)}
+    return [storage_bytes(t) for t in tensors(out) if storage_key(t) not in held]
+
+
+@cache
+def _passing(name: str) -> str:
+    """Return the kind of a kernel that passes over memory, by its name."""
+    way = "backward" if "backward" in name else "forward"
+    if "norm" in name and "linalg" not in name:
+        return f"{OpClass.NORM}.{way}"
+    form = "pool" if "pool" in name else "activation" if any(part in name for part in _CURVED) else "plain"
+    return f"{OpClass.MEMORY}.{way}.{form}"
+
+
+def _memory(args: tuple[Any, ...], out: Any) -> Op:
     numbers = sum(t.numel() for t in tensors(out))
-    return OpClass.MEMORY, Op(numbers, nbytes(args, out), 1)
+    return Op(numbers, nbytes(args, out), 1)
 
 
 def _gather(args: tuple[Any, ...], out: Tensor) -> Counted:
     """Count a lookup by the rows it takes; the rest of the table is not touched."""
-    return OpClass.MEMORY, Op(0, 2 * nbytes(out) + nbytes(args[1:]), 1)
+    return _PLAIN, Op(0, 2 * nbytes(out) + nbytes(args[1:]), 1)
 
 
 def _scatter(args: tuple[Any, ...], _: Tensor) -> Counted:
     values = nbytes(args[-1] if isinstance(args[-1], Tensor) else args[2])
-    return OpClass.MEMORY, Op(values / 4, 2 * values + nbytes(args[1:]), 1)
+    return _PLAIN, Op(values / 4, 2 * values + nbytes(args[1:]), 1)
 
 
 def _fill(_: tuple[Any, ...], out: Any) -> Counted:
-    return OpClass.MEMORY, Op(0, nbytes(out), 1)
+    return _PLAIN, Op(0, nbytes(out), 1)
 
 
-def _conv_class(weight: Tensor, transposed: bool, groups: int) -> OpClass:
-    inputs = weight.shape[0] if transposed else weight.shape[1] * groups
-    if groups > 1:
-        return OpClass.DEPTHWISE if groups == inputs else OpClass.CONV
-    return OpClass.POINTWISE if prod(weight.shape[2:]) == 1 else OpClass.CONV
+def _conv_kind(weight: Tensor, way: str, *, transposed: bool, groups: int) -> str:
+    inputs, side = weight.shape[0] if transposed else weight.shape[1] * groups, max(weight.shape[2:])
+    form = "large" if side > 3 else "3x3"
+    if groups == inputs > 1:
+        return f"{OpClass.DEPTHWISE}.{way}.{form}"
+    if side == groups == 1:
+        return f"{OpClass.POINTWISE}.{way}"
+    return f"{OpClass.CONV}.{way}.{'grouped' if groups > 1 else 'thin' if inputs <= 4 else form}"
 
 
 def _conv_flops(x: Tensor, weight: Tensor, result: Tensor, *, transposed: bool) -> int:
@@ -88,16 +110,17 @@ def _conv_flops(x: Tensor, weight: Tensor, result: Tensor, *, transposed: bool) 
 
 def _conv(args: tuple[Any, ...], out: Tensor) -> Counted:
     x, weight, transposed, groups = args[0], args[1], args[6], args[8]
-    op = Op(_conv_flops(x, weight, out, transposed=transposed), nbytes(args[:3], out), 1)
-    return _conv_class(weight, transposed, groups), op
+    op = Op(_conv_flops(x, weight, out, transposed=transposed), nbytes(args[:3], out), groups)
+    return _conv_kind(weight, "forward", transposed=transposed, groups=groups), op
 
 
 def _conv_backward(args: tuple[Any, ...], out: Any) -> Counted:
-    """Count the gradients asked for: the first layer wants none of its input."""
+    """Count the gradients asked for: the first layer wants none of its input; a call for each group of channels."""
     grad, x, weight, transposed, groups, mask = args[0], args[1], args[2], args[7], args[9], args[10]
     flops = _conv_flops(x, weight, grad, transposed=transposed) * (mask[0] + mask[1])
     moved = mask[0] * nbytes(grad, weight, out[0]) + mask[1] * nbytes(grad, x, out[1]) + mask[2] * nbytes(out[2])
-    return _conv_class(weight, transposed, groups), Op(flops, moved, mask[0] + mask[1])
+    kind = _conv_kind(weight, "backward", transposed=transposed, groups=groups)
+    return kind, Op(flops, moved, groups * (mask[0] + mask[1]))
 
 
 def _product(left: int) -> Callable[[tuple[Any, ...], Tensor], Counted]:
@@ -113,14 +136,14 @@ def _attention(args: tuple[Any, ...], out: Any) -> Counted:
     """Two products: scores and their use. Shapes (batch, heads, tokens, width); causality is not exploited."""
     q, k, v = args[:3]
     flops = 2 * prod(q.shape[:3]) * k.shape[2] * (q.shape[3] + v.shape[3])
-    return OpClass.ATTENTION, Op(flops, nbytes(q, k, v, out), 1)
+    return f"{OpClass.ATTENTION}.forward", Op(flops, nbytes(q, k, v, out), 1)
 
 
 def _attention_backward(args: tuple[Any, ...], out: Any) -> Counted:
     """Five products: the scores again, and the gradients of weights, values, queries and keys."""
     q, k, v = args[1:4]
     flops = 2 * prod(q.shape[:3]) * k.shape[2] * (3 * q.shape[3] + 2 * v.shape[3])
-    return OpClass.ATTENTION, Op(flops, nbytes(args[:6], out), 1)
+    return f"{OpClass.ATTENTION}.backward", Op(flops, nbytes(args[:6], out), 1)
 
 
 def _packets(*names: str) -> list[Any]:

@@ -14,7 +14,7 @@ from fedsim.learn.data import DataSize
 from fedsim.learn.groups import Group
 from fedsim.learn.models import ModelSpec
 from fedsim.learn.trace import AffineLoad, affine_forward, affine_load, built, mean_load
-from fedsim.work import Load, Op, OpClass
+from fedsim.work import Load, Op, OpClass, class_of
 
 
 @cache
@@ -52,7 +52,7 @@ def predicting(spec: tuple[Any, ...], data: DataSize, *, batch_size: int = 64) -
 def macs(spec: tuple[Any, ...]) -> float:
     """Return the multiply-adds, 2 FLOP each, of one example's forward pass in layers with weights; biases are none."""
     ops = _forward(spec).each.ops
-    return sum(op.flops for kind, op in ops.items() if kind is not OpClass.MEMORY) / 2
+    return sum(op.flops for kind, op in ops.items() if class_of(kind) not in (OpClass.MEMORY, OpClass.NORM)) / 2
 
 
 @cache

@@ -7,12 +7,13 @@ convolution, which makes a depthwise model look many times dearer than it is.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fedsim.errors import InputError, unknown
-from fedsim.learn.kernels import FREE, count, nbytes, storage_bytes, storage_key, tensors, unique_bytes
+from fedsim.learn.kernels import FREE, count, fresh_bytes, nbytes, storage_bytes, storage_key, tensors, unique_bytes
 from fedsim.work import Load, Op, OpClass
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -46,15 +47,29 @@ UPDATES = {
 }
 
 
+# The C library takes a piece as large as this from the operating system anew each time, which then must clear it page
+# by page: glibc's largest mmap threshold on 64 bits (mallopt(3)). Smaller pieces are used again.
+FRESH_BYTES = 1 << 25
+
+
+class Piece(NamedTuple):
+    """Memory that kernels take anew: bytes whatever the batch, bytes per example, how many times."""
+
+    fixed: float
+    each: float
+    times: float
+
+
 @dataclass(frozen=True, slots=True)
 class AffineLoad:
-    """A Load that grows with the batch along a straight line: ``fixed + batch * each``.
+    """A Load that grows with the batch along a straight line, ``fixed + batch * each``, large *pieces* apart.
 
     Exact from two examples up; of a single one torch skips some copies (10 % of a ViT's memory traffic).
     """
 
     fixed: Load
     each: Load
+    pieces: tuple[Piece, ...] = ()
 
     def at(self, batch: int) -> Load:
         """Return the Load of a batch of *batch* examples."""
@@ -62,12 +77,21 @@ class AffineLoad:
             raise InputError(f"batch is {batch}; allowed is a whole number of at least 1: give the step some examples")
         kinds = self.fixed.ops.keys() | self.each.ops.keys()
         ops = {k: self.fixed.ops.get(k, Op()) + self.each.ops.get(k, Op()) * batch for k in sorted(kinds)}
-        return Load(ops, self.fixed.memory_bytes + batch * self.each.memory_bytes)
+        taken = allocations((piece.fixed + batch * piece.each, piece.times) for piece in self.pieces)
+        return Load(ops | taken, self.fixed.memory_bytes + batch * self.each.memory_bytes)
+
+
+def allocations(pieces: Iterable[tuple[float, float]]) -> dict[str, Op]:
+    """Return what the operating system must clear of these pieces, each given as bytes and how many times."""
+    large = [(nbytes, times) for nbytes, times in pieces if nbytes >= FRESH_BYTES]
+    total = Op(bytes=sum(nbytes * times for nbytes, times in large), calls=sum(times for _, times in large))
+    return {OpClass.ALLOCATE: total} if large else {}
 
 
 def mean_load(loads: Sequence[AffineLoad]) -> AffineLoad:
     """Return the mean of *loads*, memory included."""
-    return AffineLoad(_mean([load.fixed for load in loads]), _mean([load.each for load in loads]))
+    pieces = [piece._replace(times=piece.times / len(loads)) for load in loads for piece in load.pieces]
+    return AffineLoad(_mean([load.fixed for load in loads]), _mean([load.each for load in loads]), tuple(pieces))
 
 
 def _mean(loads: Sequence[Load]) -> Load:
@@ -91,7 +115,12 @@ def trace_step(
     gradients, the optimiser's state, what the backward pass keeps and the inputs.
     Raises InputError for an unknown optimiser, a frozen module or a forward pass that depends on values.
     """
-    update = _update(optimizer, momentum)
+    return _trace_step(module, inputs, target, update=_update(optimizer, momentum), loss=loss).load
+
+
+def _trace_step(
+    module: nn.Module, inputs: tuple[Tensor, ...], target: Tensor, *, update: Update, loss: Loss
+) -> _Traced:
     copy, given = _on_meta(module).train(), tuple(_like(x) for x in inputs)
     trained = [p for p in copy.parameters() if p.requires_grad]
     counter, kept = _Counter(), _Kept((*copy.parameters(), *copy.buffers(), *given))
@@ -102,7 +131,7 @@ def trace_step(
         torch.autograd.grad(lost, trained, allow_unused=True)
     counter.add(OpClass.OPTIMIZER, _update_op(update, trained))
     fixed = unique_bytes((*copy.parameters(), *copy.buffers(), *given)) + (1 + update.state) * unique_bytes(trained)
-    return Load(dict(counter.ops), float(fixed + kept.nbytes))
+    return _Traced(counter.ops, counter.fresh, float(fixed + kept.nbytes))
 
 
 def trace_forward(module: nn.Module, inputs: tuple[Tensor, ...]) -> Load:
@@ -111,12 +140,16 @@ def trace_forward(module: nn.Module, inputs: tuple[Tensor, ...]) -> Load:
     ``memory_bytes`` is parameters, buffers, inputs and the largest reads and writes of one kernel.
     Raises InputError when the forward pass depends on values.
     """
+    return _trace_forward(module, inputs).load
+
+
+def _trace_forward(module: nn.Module, inputs: tuple[Tensor, ...]) -> _Traced:
     copy, given = _on_meta(module).eval(), tuple(_like(x) for x in inputs)
     held = (*copy.parameters(), *copy.buffers(), *given)
     counter = _Counter(held=held)
     with _tracing(module, counter), torch.no_grad():
         copy(*given)
-    return Load(dict(counter.ops), float(unique_bytes(held) + counter.widest))
+    return _Traced(counter.ops, counter.fresh, float(unique_bytes(held) + counter.widest))
 
 
 def affine_load(
@@ -134,12 +167,12 @@ def affine_load(
     *shape* is one example's, *dtype* its type (``torch.int64`` for tokens); targets are one class each.
     """
     _require_classes(classes)
-    module = built(build)
+    module, update = built(build), _update(optimizer, momentum)
 
-    def traced(batch: int) -> Load:
+    def traced(batch: int) -> _Traced:
         example = torch.empty((batch, *shape), dtype=dtype, device="meta")
         target = torch.empty((batch,), dtype=torch.int64, device="meta")
-        return trace_step(module, (example,), target, optimizer=optimizer, momentum=momentum, loss=loss)
+        return _trace_step(module, (example,), target, update=update, loss=loss)
 
     return _line(traced)
 
@@ -149,7 +182,7 @@ def affine_forward(
 ) -> AffineLoad:
     """Return the forward pass's Load for every batch size, from traces at 2 and 3 examples."""
     module = built(build)
-    return _line(lambda batch: trace_forward(module, (torch.empty((batch, *shape), dtype=dtype, device="meta"),)))
+    return _line(lambda batch: _trace_forward(module, (torch.empty((batch, *shape), dtype=dtype, device="meta"),)))
 
 
 def built(build: Callable[[], nn.Module]) -> nn.Module:
@@ -165,13 +198,30 @@ def built(build: Callable[[], nn.Module]) -> nn.Module:
             return build()
 
 
-def _line(traced: Callable[[int], Load]) -> AffineLoad:
+class _Traced(NamedTuple):
+    """What a pass asked for: work by kind, the pieces of memory it took in turn, and its peak bytes."""
+
+    ops: dict[str, Op]
+    fresh: list[int]
+    memory_bytes: float
+
+    @property
+    def load(self) -> Load:
+        return Load(self.ops | allocations((nbytes, 1) for nbytes in self.fresh), self.memory_bytes)
+
+
+def _line(traced: Callable[[int], _Traced]) -> AffineLoad:
     two, three = traced(2), traced(3)
     kinds = two.ops.keys() | three.ops.keys()
     each = {k: three.ops.get(k, Op()) + two.ops.get(k, Op()) * -1.0 for k in kinds}
     fixed = {k: two.ops.get(k, Op()) + each[k] * -2.0 for k in kinds}
     slope = three.memory_bytes - two.memory_bytes
-    return AffineLoad(Load(fixed, two.memory_bytes - 2 * slope), Load(each, slope))
+    pieces = Counter((3 * a - 2 * b, b - a) for a, b in zip(two.fresh, three.fresh, strict=False))
+    return AffineLoad(
+        Load(fixed, two.memory_bytes - 2 * slope),
+        Load(each, slope),
+        tuple(Piece(*line, times) for line, times in sorted(pieces.items())),
+    )
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -179,18 +229,21 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, held: Iterable[Tensor] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.ops: dict[OpClass, Op] = {}
+        self.ops: dict[str, Op] = {}
+        self.fresh: list[int] = []
         self.held = {storage_key(t) for t in held}
         self.widest = 0.0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         if not func.is_view and func.overloadpacket not in FREE:
-            self.add(*count(func.overloadpacket, (*args, *(kwargs or {}).values()), out))
+            given = (*args, *(kwargs or {}).values())
+            self.add(*count(func.overloadpacket, given, out))
+            self.fresh += fresh_bytes(given, out)
             self._widen((args, out))
         return out
 
-    def add(self, kind: OpClass, op: Op) -> None:
+    def add(self, kind: str, op: Op) -> None:
         self.ops[kind] = self.ops[kind] + op if kind in self.ops else op
 
     def _widen(self, touched: Any) -> None:

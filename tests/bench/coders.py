@@ -40,7 +40,7 @@ def memory_rate() -> float:
     layers = nn.GroupNorm(2, 64), nn.LeakyReLU(0.1), nn.MaxPool2d(2), nn.GroupNorm(2, 64), nn.ReLU()
     module = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     x, y = torch.randn(16, 64, 32, 32), torch.randint(0, 64, (16,))
-    moved = trace_step(module, (x,), y).ops[OpClass.MEMORY].bytes
+    moved = trace_step(module, (x,), y).within(OpClass.MEMORY).bytes
 
     def step() -> None:
         module.zero_grad()

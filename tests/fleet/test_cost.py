@@ -78,7 +78,7 @@ def test_a_depthwise_model_is_slower_on_a_pi_than_its_flops_say() -> None:
 
     pi = load_profile("raspberry-pi-4")
     plain, thin = (affine_load(lambda g=g: net(g), (64, 32, 32), 64).at(16) for g in (1, 64))
-    assert plain.ops[OpClass.CONV].flops == 64 * thin.ops[OpClass.DEPTHWISE].flops
+    assert plain.within(OpClass.CONV).flops == 64 * thin.within(OpClass.DEPTHWISE).flops
     assert PRICES.seconds(pi, plain).value < 5 * PRICES.seconds(pi, thin).value
 
 

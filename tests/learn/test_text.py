@@ -89,7 +89,7 @@ def test_the_load_of_a_model_of_tokens_is_known_without_data(name):
     spec = make_spec(name, 2, (12,), vocab=20, **SMALL[name]).as_params()
     size = DataSize(10, (12,), 2, 13)
     step = loads.training(spec, size, epochs=1, batch_size=5, optimizer="sgd")
-    assert step.ops[OpClass.MATMUL].flops > 2 * loads.predicting(spec, size).ops[OpClass.MATMUL].flops > 0
+    assert step.within(OpClass.MATMUL).flops > 2 * loads.predicting(spec, size).within(OpClass.MATMUL).flops > 0
 
 
 def test_a_spec_of_tokens_survives_the_journey_through_a_jobs_parameters():
