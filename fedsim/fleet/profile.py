@@ -11,7 +11,8 @@ from pathlib import Path
 from fedsim.errors import InputError, unknown
 from fedsim.fleet.packaged import packaged
 from fedsim.fleet.table import Table, read_toml
-from fedsim.work import KINDS, Op, OpClass
+from fedsim.work import KINDS as WORK
+from fedsim.work import Op, OpClass
 
 KINDS = ("sbc", "jetson", "phone", "laptop", "server")
 QUALITIES = ("measured training", "measured inference", "peak only")
@@ -143,7 +144,7 @@ def _parsed(table: Table) -> Profile:
     return profile
 
 
-def _rates(table: Table) -> tuple[tuple[float, float], Mapping[OpClass, Rate]]:
+def _rates(table: Table) -> tuple[tuple[float, float], Mapping[str, Rate]]:
     low, high = table.numbers("spread", 2)
     if not low <= 1 <= high:
         raise InputError(f"{table.where}: spread is {[low, high]}; allowed are factors with low <= 1 <= high")
@@ -156,13 +157,13 @@ def _rates(table: Table) -> tuple[tuple[float, float], Mapping[OpClass, Rate]]:
 
 
 def _rates_below(table: Table, kind: str) -> dict[str, Rate]:
-    """Return the rates of *kind* and of the kinds below it that have their own."""
-    below = sorted({k.split(".")[kind.count(".") + 1] for k in KINDS if k.startswith(f"{kind}.")})
+    """Return the rates of *kind* and of the kinds below it; where all of those are given, it needs none itself."""
+    below = sorted({name.split(".")[kind.count(".") + 1] for name in WORK if name.startswith(f"{kind}.")})
+    own = [name for name in below if table.has(name)]
     rates: dict[str, Rate] = {}
-    for name in below:
-        if table.has(name):
-            rates |= _rates_below(table.table(name), f"{kind}.{name}")
-    return {kind: _rate(table), **rates}
+    for name in own:
+        rates |= _rates_below(table.table(name), f"{kind}.{name}")
+    return rates if below and own == below and table.only(own) else {kind: _rate(table), **rates}
 
 
 def _rate(table: Table) -> Rate:

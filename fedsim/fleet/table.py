@@ -68,6 +68,10 @@ class Table:
         self.asked.add(key)
         return key in self.values
 
+    def only(self, keys: Iterable[str]) -> bool:
+        """Return whether no key but *keys* is given."""
+        return self.values.keys() <= set(keys)
+
     def table(self, key: str) -> Table:
         """Return the table under *key*."""
         return Table(f"{self.where}: [{key}]", self._read(key, _table))
