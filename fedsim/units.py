@@ -26,7 +26,7 @@ UNITS: dict[str, dict[str, float]] = {
     "power": {"mW": 1e-3, "W": 1.0, "kW": 1e3},
     "energy": {"mJ": 1e-3, "J": 1.0, "kJ": 1e3, "Wh": 3600.0, "kWh": 3.6e6},
     "compute": {f"{p}FLOP/s": f for p, f in _SI.items()},
-    "energy of a bit": {"nJ/bit": 8e-9, "uJ/bit": 8e-6},
+    "energy of a bit": {"nJ/bit": 8e-9, "uJ/bit": 8e-6, "J/B": 1.0},
 }  # fmt: skip
 
 _EXAMPLE = {
@@ -42,7 +42,7 @@ _WRITTEN = {
     "power": ("W", "mW"),
     "energy": ("kWh", "Wh", "kJ", "J", "mJ"),
     "compute": ("TFLOP/s", "GFLOP/s", "MFLOP/s", "FLOP/s"),
-    "energy of a bit": ("uJ/bit", "nJ/bit"),
+    "energy of a bit": ("J/B", "uJ/bit", "nJ/bit"),
 }  # largest first
 
 

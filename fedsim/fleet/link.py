@@ -12,7 +12,7 @@ from fedsim.fleet.packaged import packaged
 from fedsim.fleet.source import sources_in
 from fedsim.fleet.table import Table, read_toml
 
-WIFI = "wifi"  # the radio of a link that names none
+WIFI = "wifi"  # the radio of a link that names none, or "default", as resolved scenarios once said
 _CUSTOM = "{ down = '20 Mbit/s', up = '5 Mbit/s', latency = '20 ms' }"
 
 
@@ -81,4 +81,5 @@ def _read(name: str, table: Table) -> Link:
     if not down or not up:
         raise InputError(f"{table.where}: a rate is 0, so nothing would ever arrive; give rates above 0")
     latency_s = table.quantity("latency", "time")
-    return Link(table.text("name", name), down, up, latency_s, table.text("technology", WIFI))
+    technology = table.text("technology", WIFI)
+    return Link(table.text("name", name), down, up, latency_s, WIFI if technology == "default" else technology)
