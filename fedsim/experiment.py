@@ -148,7 +148,7 @@ class Experiment:
         world, problem = self.world(key), self.problems[key.seed]
         parts = (world.fleet.groups, world.server, world.server_link, world.initial.key, problem.digest)
         rates = [sorted(g.profile.rates.items()) for g in world.fleet.groups]
-        radios = [sorted(g.profile.radio.items()) for g in world.fleet.groups]
+        radios = [g.profile.radio_for(g.link.technology) for g in world.fleet.groups]  # those in use alone
         server = sorted(world.server.rates.items())
         return hashlib.sha256(repr((parts, rates, radios, server)).encode()).hexdigest()[:16]
 

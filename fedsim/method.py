@@ -14,6 +14,8 @@ from fedsim.work import Ref, Reply, Work
 class Quote:
     """What a piece of work would cost a device, alone on its link and never cut.
 
+    ``joules`` include idle power and the radio's tails, the last of them in full: less is billed where another
+    transfer, a dropout or the end of the run comes before it is over.
     ``fits`` says whether the peak memory of its jobs is within the device's RAM;
     ``transfer_s`` are those of ``seconds`` that the link takes, both ways.
     """

@@ -227,7 +227,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
 
 
 HEADERS = ("method", "seed", "acc", "time", "up", "down", "energy", "wasted", "rounds", "jobs")
-CAPTION = "time: virtual; energy: of the devices, while asked; wasted: the share of it that no merge used"
+CAPTION = "time: virtual; energy: of the devices, while asked or in a tail; wasted: the share of it that no merge used"
 
 
 def cells(run: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -17,6 +18,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 from fedsim.fleet import Link, Profile
+from fedsim.fleet.radio import Line, Radio
+from fedsim.fleet.source import Source
 from fedsim.results import CAPTION, HEADERS, cells
 from fedsim.scenario import to_toml
 from fedsim.units import short_bytes, short_energy, short_time
@@ -96,6 +99,7 @@ def survey(report: Mapping[str, Any]) -> None:
     out.print("\n[bold]One round of one device[/], the first of its group, alone on its link")
     out.print(_costs(out, report["costs"]))
     statuses = {row["status"] for row in report["costs"]}
+    out.print("energy: idle power and the radio's tails included, the last one in full", style="dim", highlight=False)
     for status, meaning in _COST_STATUS.items():
         if status in statuses:
             out.print(f"{status}: {meaning}", style="dim", highlight=False)
@@ -176,7 +180,8 @@ def profile(p: Profile) -> None:
     out = console()
     out.print(f"[bold]{escape(p.title)}[/] ({escape(p.name)}, {p.kind}, {p.year}): rates from {p.quality}")
     sizes = f"RAM {short_bytes(p.memory_bytes)}, storage {short_bytes(p.storage_bytes)}"
-    out.print(f"{sizes}, idle {p.idle_w:.3g} W, busy +{p.busy_w:.3g} W")
+    battery = "" if p.battery_j is None else f", battery {p.battery_j / 3600:.3g} Wh"
+    out.print(f"{sizes}{battery}, idle {p.idle_w:.3g} W, busy +{p.busy_w:.3g} W")
     out.print(f"90 % of true times lie within x{p.spread[0]:.2g} to x{p.spread[1]:.2g} of a predicted one\n")
     rates = _table(out, "kind of work", *_RATES, right=_RATES)
     for kind, rate in p.rates.items():
@@ -184,29 +189,57 @@ def profile(p: Profile) -> None:
         rates.add_row(kind, *(f"{n:.4g}" if 0 < n < math.inf else "-" for n in numbers))
     out.print(rates)
     out.print()
+    out.print(_radios(out, p.radio))
+    out.print()
     for s in p.sources:
-        out.print(f"[bold]{escape(s.what)}[/]: {escape(s.value)} ({s.year})", highlight=False)
-        text = f"{s.source}; {s.note}" if s.note else s.source
-        out.print(Padding(escape(text), (0, 0, 0, 2)), highlight=False)
+        _source(out, s)
+    for name, radio in p.radio.items():
+        for s in radio.sources:
+            _source(out, s, of=f"radio.{name}.")
 
 
 _RATES = ("GFLOP/s", "GB/s", "us per call")
 
 
+def _source(out: Console, s: Source, *, of: str = "") -> None:
+    quality = f", {s.quality}" if s.quality else ""
+    out.print(f"[bold]{escape(of + s.what)}[/]: {escape(s.value)} ({s.year}{quality})", highlight=False)
+    text = f"{s.source}; {s.note}" if s.note else s.source
+    out.print(Padding(escape(text), (0, 0, 0, 2)), highlight=False)
+
+
+def _radios(out: Console, radios: Mapping[str, Radio]) -> Table:
+    made = _table(out, "radio, above idle", "sending", "receiving", "tail")
+    for name, radio in sorted(radios.items()):
+        tail = ", ".join(f"{watts:.3g} W for {short_time(length_s)}" for watts, length_s in radio.tail)
+        made.add_row(escape(name), _line(radio.tx), _line(radio.rx), tail or "-")
+    return made
+
+
+def _line(line: Line) -> str:
+    slope = f" + {line.j_per_byte / 8e-9:.3g} nJ/bit" if line.j_per_byte else ""
+    return f"{line.w:.3g} W{slope}"
+
+
 def profile_facts(p: Profile) -> dict[str, Any]:
     """Return the scalars of a profile."""
-    names = ("name", "title", "kind", "year", "quality", "memory_bytes", "storage_bytes", "idle_w", "busy_w")
-    return {name: getattr(p, name) for name in names}
+    words, numbers = ("name", "title", "kind", "year", "quality"), ("memory_bytes", "storage_bytes", "idle_w", "busy_w")
+    return {name: getattr(p, name) for name in (*words, *numbers, "battery_j")}
 
 
 def profile_in_full(p: Profile) -> dict[str, Any]:
-    """Return all of a profile; a rate that has no such term is null."""
+    """Return all of a profile; a rate that has no such term, or a battery that is not there, is null."""
     terms = ("flops_per_s", "bytes_per_s", "call_s")
     rates = {k: {term: _known(getattr(rate, term)) for term in terms} for k, rate in p.rates.items()}
-    radio = {name: {"tx_w": r.tx_w, "rx_w": r.rx_w} for name, r in p.radio.items()}
-    keys = ("what", "value", "source", "year", "note")
-    sources = [{key: getattr(s, key) for key in keys} for s in p.sources]
+    radio = {name: _radio_facts(r) for name, r in p.radio.items()}
+    sources = [asdict(s) for s in p.sources]
     return {**profile_facts(p), "spread": list(p.spread), "rates": rates, "radio": radio, "sources": sources}
+
+
+def _radio_facts(r: Radio) -> dict[str, Any]:
+    tx, rx, tail = r.tx, r.rx, [{"w": watts, "s": length_s} for watts, length_s in r.tail]
+    lines = {"tx_w": tx.w, "tx_j_per_byte": tx.j_per_byte, "rx_w": rx.w, "rx_j_per_byte": rx.j_per_byte}
+    return {**lines, "tail": tail, "sources": [asdict(s) for s in r.sources]}
 
 
 def link_facts(link: Link) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Numbers with units: "5 Mbit/s", "2 MiB", "90 s", "4 W"; a bare number is refused.
 
-Everything inside fedsim is in seconds, bytes, bytes per second, joules, watts and FLOP.
+Everything inside fedsim is in seconds, bytes, bytes per second, joules, watts, FLOP and joules per byte.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ UNITS: dict[str, dict[str, float]] = {
     "power": {"mW": 1e-3, "W": 1.0, "kW": 1e3},
     "energy": {"mJ": 1e-3, "J": 1.0, "kJ": 1e3, "Wh": 3600.0, "kWh": 3.6e6},
     "compute": {f"{p}FLOP/s": f for p, f in _SI.items()},
+    "energy of a bit": {"nJ/bit": 8e-9, "uJ/bit": 8e-6, "J/B": 1.0},
 }  # fmt: skip
 
 _EXAMPLE = {
     "time": "90 s", "size": "2 MiB", "rate": "5 Mbit/s", "power": "4 W", "energy": "10 Wh", "compute": "20 GFLOP/s",
+    "energy of a bit": "50 nJ/bit",
 }  # fmt: skip
 
 
@@ -40,6 +42,7 @@ _WRITTEN = {
     "power": ("W", "mW"),
     "energy": ("kWh", "Wh", "kJ", "J", "mJ"),
     "compute": ("TFLOP/s", "GFLOP/s", "MFLOP/s", "FLOP/s"),
+    "energy of a bit": ("J/B", "uJ/bit", "nJ/bit"),
 }  # largest first
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from fedsim.fleet import Always, Fleet, Group, Link, Markov, Profile
+from fedsim.fleet.radio import Line, Radio
 from fedsim.sim import Async, Sync
 from fedsim.work import Ref, Work
 from tests.sim.toys import PUBLIC, State, Toy, blob, make, profile, train
@@ -24,9 +25,14 @@ def links(draw: st.DrawFn) -> Link:
     return Link(draw(st.sampled_from(["a", "b"])), draw(rate), draw(rate), draw(st.floats(0.0, 2.0)))
 
 
+lines = st.builds(Line, watts, st.floats(0.0, 0.1))
+tails = st.lists(st.tuples(watts, st.floats(0.0, 20.0)), max_size=3).map(tuple)
+radios = st.builds(Radio, lines, lines, tails)
+
+
 @st.composite
 def profiles(draw: st.DrawFn) -> Profile:
-    return profile(draw(st.sampled_from(["x", "y"])), idle_w=draw(watts), busy_w=draw(watts))
+    return profile(draw(st.sampled_from(["x", "y"])), idle_w=draw(watts), busy_w=draw(watts), radio=draw(radios))
 
 
 @st.composite

@@ -176,6 +176,10 @@ ONE_KEY = {
     "number for a name": ({"task__data": 3}, "task.data = 3: must be text in quotes"),
     "number for a model": ({"task__model": 3}, "task.model = 3: must be a table, such as { name = 'cnn', width"),
     "number for a link": ({"fleet__0__link": 3}, "fleet.0.link = 3: must be a table, such as { down ="),
+    "link of a technology without a radio": (
+        {"fleet__0__link": {"down": "1 MB/s", "up": "1 MB/s", "latency": "1 ms", "technology": "wfi"}},
+        "fleet.0.link = { down = '1 MB/s', up = '1 MB/s', latency = '1 ms', technol…: profile ",
+    ),
     "public set of nothing": ({"task__public": {"preinstalled": True}}, "task.public = { preinstalled = true }: names"),
     "negative public set": ({"task__public": -1}, "task.public = -1: must be a number of examples from 0"),
     "negative seed": ({"run": {"seeds": [-1]}}, "run.seeds.0 = -1: must be at least 0"),

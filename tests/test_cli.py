@@ -157,9 +157,18 @@ def test_methods_lists_options_with_their_defaults():
 def test_devices_show_gives_every_number_with_its_source():
     profile = json.loads(fedsim("devices", "show", "raspberry-pi-4", "--json").out)
     assert profile["memory_bytes"] == 2**32
-    assert {"what", "value", "source", "year", "note"} == set(profile["sources"][0])
+    assert {"what", "value", "source", "year", "note", "quality"} == set(profile["sources"][0])
     text = fedsim("devices", "show", "raspberry-pi-4").out
     assert all(source["what"] in text for source in profile["sources"])
+    assert all(f"radio.{name}.{s['what']}: " in text for name, r in profile["radio"].items() for s in r["sources"])
+
+
+def test_devices_show_tells_of_radios_and_battery():
+    text = fedsim("devices", "show", "phone-mid").out
+    assert "battery 15.4 Wh" in text
+    assert re.search(r"^lte +0.581 W \+ 79 nJ/bit +0.308 W \+ 16.6 nJ/bit +0.308 W for 9.9 s", text, re.MULTILINE)
+    found = json.loads(fedsim("devices", "show", "phone-mid", "--json").out)
+    assert (found["battery_j"], found["radio"]["lte"]["tail"]) == (15.4 * 3600, [{"w": 0.308, "s": 9.9}])
 
 
 def test_explain_shows_the_recipe_behind_a_metric(tmp_path):

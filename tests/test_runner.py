@@ -104,6 +104,20 @@ def test_another_profile_file_under_the_same_name_is_run_again(tmp_path):
     assert second.summary["runs"][0]["energy_j"] > first.summary["runs"][0]["energy_j"]
 
 
+@pytest.mark.parametrize(("link", "changes"), [("lte", True), ("wifi-home", False)])
+def test_what_a_run_reads_holds_the_radios_of_its_links_and_no_others(tmp_path, link, changes):
+    from fedsim.scenario import find
+
+    text = (find("quickstart").parents[1] / "device_profiles" / "laptop.toml").read_text()
+    path = write(tmp_path, changed(fleet=[{"profile": "mine.toml", "count": 4, "link": link}]))
+    found = []
+    for radio in ("", "[radio.lte]\ntail = []\n"):
+        (tmp_path / "mine.toml").write_text(f"{text}\n{radio}")
+        experiment = prepare(path, {}, Where())
+        found.append(experiment.inputs(experiment.keys[0]))
+    assert (found[0] != found[1]) is changes
+
+
 def test_bad_input_is_an_input_error_and_writes_nothing(tmp_path):
     with pytest.raises(InputError, match="unknown scenario 'quikstart'; did you mean 'quickstart'"):
         fedsim.run("quikstart", out=tmp_path / "out")

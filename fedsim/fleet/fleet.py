@@ -11,6 +11,7 @@ import numpy as np
 
 from fedsim.fleet.link import Link
 from fedsim.fleet.profile import Profile
+from fedsim.fleet.radio import Radio
 from fedsim.seeds import integers
 
 
@@ -24,14 +25,22 @@ class Device:
     link: Link
     samples: int
 
+    @property
+    def radio(self) -> Radio:
+        """Return the radio that its link takes."""
+        return self.profile.radio_for(self.link.technology)
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """*count* devices with one profile and one link."""
+    """*count* devices with one profile and one link; raises InputError if the profile has no radio for the link."""
 
     profile: Profile
     link: Link
     count: int
+
+    def __post_init__(self) -> None:
+        self.profile.radio_for(self.link.technology)
 
 
 @dataclass(frozen=True)

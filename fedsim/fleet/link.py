@@ -9,8 +9,10 @@ from typing import Any
 
 from fedsim.errors import InputError, unknown
 from fedsim.fleet.packaged import packaged
+from fedsim.fleet.source import sources_in
 from fedsim.fleet.table import Table, read_toml
 
+WIFI = "wifi"  # the radio of a link that names none, or "default", as resolved scenarios once said
 _CUSTOM = "{ down = '20 Mbit/s', up = '5 Mbit/s', latency = '20 ms' }"
 
 
@@ -22,7 +24,7 @@ class Link:
     down_bytes_per_s: float
     up_bytes_per_s: float
     latency_s: float
-    technology: str = "default"
+    technology: str = WIFI
 
 
 def link_names() -> list[str]:
@@ -69,12 +71,7 @@ def _preset(name: str, table: Table) -> Link:
     """Read a preset, whose every number says where it comes from."""
     link = _read(name, table)
     table.text("title")
-    for source in table.tables("source"):
-        for key in ("what", "value", "source"):
-            source.text(key)
-        source.text("note", "")
-        source.year()
-        source.close()
+    sources_in(table)
     table.close()
     return link
 
@@ -84,4 +81,5 @@ def _read(name: str, table: Table) -> Link:
     if not down or not up:
         raise InputError(f"{table.where}: a rate is 0, so nothing would ever arrive; give rates above 0")
     latency_s = table.quantity("latency", "time")
-    return Link(table.text("name", name), down, up, latency_s, table.text("technology", "default"))
+    technology = table.text("technology", WIFI)
+    return Link(table.text("name", name), down, up, latency_s, WIFI if technology == "default" else technology)

@@ -10,14 +10,16 @@ from pathlib import Path
 
 from fedsim.errors import InputError, unknown
 from fedsim.fleet.packaged import packaged
+from fedsim.fleet.radio import Radio, radio_from, shared_radios
+from fedsim.fleet.source import Source, sources_in
 from fedsim.fleet.table import Table, read_toml
 from fedsim.work import KINDS as WORK
 from fedsim.work import Op, OpClass
 
 KINDS = ("sbc", "jetson", "phone", "laptop", "server")
 QUALITIES = ("measured training", "measured inference", "peak only")
-_LINKS = "links"  # lies in the same folder and is no device
 _OPTIONAL = OpClass.ALLOCATE, OpClass.IMAGE
+_NO_DEVICES = ("links", "radios")  # files of the same folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +49,10 @@ _FREE = Rate()
 
 
 @dataclass(frozen=True, slots=True)
-class Radio:
-    """Watts above idle while sending and while receiving."""
-
-    tx_w: float
-    rx_w: float
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a number comes from: *what* is a key of the file, *value* the number as read there."""
-
-    what: str
-    value: str
-    source: str
-    year: int
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Profile:
-    """One device. ``busy_w`` and the radios are increments over ``idle_w``.
+    """One device. ``busy_w`` and the radios are increments over ``idle_w``; without a battery ``battery_j`` is None.
 
+    ``radio``: by technology, its own before the shared ones; one of its own called default stands for all others.
     ``spread`` holds factors on a predicted time: 90 % of true times lie between low and high.
     """
 
@@ -85,6 +69,7 @@ class Profile:
     busy_w: float
     radio: Mapping[str, Radio] = field(repr=False, hash=False)
     sources: tuple[Source, ...] = field(repr=False)
+    battery_j: float | None = None
 
     def rate(self, kind: str) -> Rate:
         """Return the rate of a kind of work, or of the nearest kind above it that has one; of neither, a free one."""
@@ -92,10 +77,13 @@ class Profile:
             kind = kind.rpartition(".")[0]
         return self.rates.get(kind, _FREE)
 
-    def radio_w(self, technology: str, *, up: bool) -> float:
-        """Return the watts above idle of sending (*up*) or receiving over *technology*, else over ``default``."""
-        radio = self.radio.get(technology) or self.radio["default"]
-        return radio.tx_w if up else radio.rx_w
+    def radio_for(self, technology: str) -> Radio:
+        """Return the radio of *technology*, else the one called default; raises InputError where there is neither."""
+        found = self.radio.get(technology) or self.radio.get("default")
+        if found is None:
+            wrong = unknown("technology", technology, self.radio)
+            raise InputError(f"profile {self.name!r}: {wrong}; or give it a [radio.{technology}] of its own")
+        return found
 
 
 def profile_names() -> list[str]:
@@ -104,7 +92,7 @@ def profile_names() -> list[str]:
     >>> "raspberry-pi-4" in profile_names()
     True
     """
-    return sorted(p.stem for p in packaged("device_profiles").glob("*.toml") if p.stem != _LINKS)
+    return sorted(p.stem for p in packaged("device_profiles").glob("*.toml") if p.stem not in _NO_DEVICES)
 
 
 def load_profile(name: str | Path) -> Profile:
@@ -136,8 +124,9 @@ def _parsed(table: Table) -> Profile:
         spread=spread,
         idle_w=power.quantity("idle", "power"),
         busy_w=power.quantity("busy", "power"),
-        radio=_radios(table.table("radio")),
-        sources=tuple(_source(t) for t in table.tables("source")),
+        radio=_radios(table.table("radio").parts() if "radio" in table.values else {}),
+        sources=sources_in(table),
+        battery_j=table.quantity("battery", "energy") if "battery" in table.values else None,
     )
     power.close()
     table.close()
@@ -178,19 +167,8 @@ def _rate(table: Table) -> Rate:
     return rate
 
 
-def _radios(table: Table) -> Mapping[str, Radio]:
-    table.table("default")
-    return {name: _radio(part) for name, part in table.parts().items()}
-
-
-def _radio(table: Table) -> Radio:
-    radio = Radio(table.quantity("tx", "power"), table.quantity("rx", "power"))
-    table.close()
-    return radio
-
-
-def _source(table: Table) -> Source:
-    what, value, source = (table.text(key) for key in ("what", "value", "source"))
-    found = Source(what, value, source, table.year(), table.text("note", ""))
-    table.close()
-    return found
+def _radios(tables: Mapping[str, Table]) -> Mapping[str, Radio]:
+    """Return a device's own radios over the shared ones; none of those where it has a default of its own."""
+    shared = shared_radios()
+    own = {name: radio_from(table, shared.get(name)) for name, table in tables.items()}
+    return own if "default" in own else {**shared, **own}

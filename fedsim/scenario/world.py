@@ -21,7 +21,8 @@ from pydantic import (
 )
 
 from fedsim.errors import InputError
-from fedsim.fleet import link_names, load_profile
+from fedsim.fleet import link_from, link_names, load_profile
+from fedsim.fleet.link import WIFI
 from fedsim.scenario.options import Option, fill_options, options_of
 from fedsim.scenario.table import Count, Errors, Rate, Span, Table, by_kind
 from fedsim.scenario.wording import no_such, said, wrong
@@ -231,7 +232,7 @@ class LinkTable(Table):
     down: Rate
     up: Rate
     latency: Seconds
-    technology: str = "default"
+    technology: str = WIFI
     name: str = "custom"
 
     @classmethod
@@ -239,10 +240,15 @@ class LinkTable(Table):
         return "{ down = '20 Mbit/s', up = '5 Mbit/s', latency = '20 ms' }, or a link's name"
 
 
-def _link(value: Any) -> Any:
-    if isinstance(value, str):
-        return named("link", value, link_names())
-    return LinkTable.model_validate(value).model_dump(mode="json")
+def _link(value: Any, info: ValidationInfo) -> Any:
+    text = isinstance(value, str)
+    link = named("link", value, link_names()) if text else LinkTable.model_validate(value).model_dump(mode="json")
+    if "profile" in info.data:
+        try:
+            load_profile(profile_at(info.data["profile"], around(info).folder)).radio_for(link_from(link).technology)
+        except InputError as error:
+            raise said(str(error)) from None
+    return link
 
 
 Profile = Annotated[str, BeforeValidator(_profile)]

@@ -21,6 +21,7 @@ from fedsim.sim.network import Network
 from fedsim.sim.place import Place
 from fedsim.sim.pricing import Pricing
 from fedsim.sim.schedules import Schedule
+from fedsim.sim.tails import Tails
 from fedsim.sim.task import DONE, LATE, Task
 from fedsim.sim.world import Observer, Published, World
 from fedsim.timeline import Recorder, Timeline
@@ -53,7 +54,7 @@ class Simulation:
         self.method, self.schedule, self.executor = method, schedule, executor
         self.fleet, self.availability, self.on_dropout = world.fleet, world.availability, world.on_dropout
         self.pricing = Pricing(executor, world.cost)
-        self.network = Network(self.env, world.server_link)
+        self.network, self.tails = Network(self.env, world.server_link), Tails(self.env)
         self.server = Place(self.env, world.server, pricing=self.pricing, recorder=self.recorder)
         self.server.holds.update(ref.key for ref in (world.initial, world.public) if ref)
         self.busy: dict[int, Task] = {}
@@ -106,9 +107,13 @@ class Simulation:
         down_s = self.network.seconds(device.link, down, up=False) if errand.down else 0.0
         up_s = self.network.seconds(device.link, up, up=True) if errand.up else 0.0
         busy_s, busy_j = sum(c.seconds for _, c in errand.jobs), sum(c.joules for _, c in errand.jobs)
-        seconds, radio_w = down_s + busy_s + up_s, device.profile.radio_w
-        joules = busy_j + down_s * radio_w(device.link.technology, up=False)
-        joules += up_s * radio_w(device.link.technology, up=True) + seconds * device.profile.idle_w
+        seconds, radio = down_s + busy_s + up_s, device.radio
+        joules = busy_j + radio.transfer_j(down_s, down, up=False) + radio.transfer_j(up_s, up, up=True)
+        joules += device.profile.idle_w * seconds
+        if errand.down:
+            joules += radio.tail_j(busy_s if errand.up else math.inf)
+        if errand.up:
+            joules += radio.tail_j()
         memory = errand.memory_bytes
         fits = memory <= device.profile.memory_bytes
         return Quote(seconds, joules, down, up, memory, fits, transfer_s=down_s + up_s)
@@ -198,6 +203,7 @@ class Simulation:
         if self._world.stop_s < math.inf:
             call_at(self.env, self._world.stop_s, Order.DEADLINE, then=partial(_interrupt, main))
         self.env.run(until=main)
+        self.tails.close()
         self.server.close()
         return self.recorder.close()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import simpy
 
-from fedsim.fleet import Device, Link
+from fedsim.fleet import Device
 from fedsim.sim.clock import Order, call_at
 from fedsim.sim.network import Network
 from fedsim.sim.pricing import Cost, Errand
@@ -37,6 +37,7 @@ class Task:
         self.received = False
         self._sim, self._env = sim, sim.env
         self._spans: list[Span] = []
+        self._outcome: str | None = None
         self._off_s = math.inf
         self.process = sim.env.process(self._run())
 
@@ -46,10 +47,16 @@ class Task:
             self.process.interrupt(cause)
 
     def settle(self, outcome: str) -> None:
-        """Write down the spans, now that their use is known."""
+        """Write down the spans, now that their use is known; a tail may follow."""
+        self._outcome = outcome
         for span in self._spans:
             self._sim.recorder.span(span, outcome)
         self._spans.clear()
+
+    def note_tail(self, start_s: float) -> None:
+        """Write down that the radio, after a transfer up to *start_s*, stayed awake until now."""
+        joules = self.device.radio.tail_j(self._env.now - start_s)
+        self._note("tail", start_s, Part(0, joules), link=self.device.link.name)
 
     def _run(self) -> Generator[simpy.Event, None, None]:
         asked_s, outcome = self._env.now, DONE
@@ -86,9 +93,13 @@ class Task:
         policy = self._sim.on_dropout
         while True:
             start_s = self._env.now
+            if step.link:
+                self._sim.tails.end(self.device.id)
             part = yield from step.go(self._env)
             again = part.cut_by == _DROPOUT and policy == "restart"
-            self._note(step.kind, start_s, part, step=step, repeated=again)
+            self._note(step.kind, start_s, part, link=step.link, job=step.job, repeated=again)
+            if step.link and part.cut_by != _DROPOUT:
+                self._sim.tails.begin(self, until_s=self._off_s)
             if part.cut_by is None:
                 return
             if part.cut_by != _DROPOUT or policy == "discard":
@@ -117,16 +128,18 @@ class Task:
         if off_s < math.inf:
             call_at(self._env, off_s, Order.DROPOUT, then=lambda: self.stop(_DROPOUT))
 
-    def _note(self, kind: str, start_s: float, part: Part, *, step: Step | None = None, repeated: bool = False) -> None:
-        end_s, link, job = self._env.now, step.link if step else "", step.job if step else ""
+    def _note(
+        self, kind: str, start_s: float, part: Part, *, link: str = "", job: str = "", repeated: bool = False
+    ) -> None:
+        end_s, outcome = self._env.now, CUT if repeated else self._outcome
         if end_s > start_s or kind in BUSY:
             place, number = f"device-{self.device.id}", self.device.id
             span = Span(place, number, kind, link, job, start_s, end_s, part.nbytes, part.joules, self.version)
             self._sim.recorder.count(span)
-            if repeated:
-                self._sim.recorder.span(span, CUT)
-            else:
+            if outcome is None:
                 self._spans.append(span)
+            else:
+                self._sim.recorder.span(span, outcome)
 
 
 class _Stopped(Exception):
@@ -176,20 +189,19 @@ class Wait(Step):
 
 
 class Transfer(Step):
-    """Send bytes up or down the device's link."""
+    """Send bytes up or down the device's link, its radio drawing what their rate takes."""
 
     def __init__(self, kind: str, network: Network, device: Device, *, nbytes: int) -> None:
         self.kind = kind
         self._network, self._nbytes, self._left = network, nbytes, nbytes
-        self._link: Link = device.link
-        self._watts = device.profile.radio_w(device.link.technology, up=kind == "upload")
+        self._link, self._radio, self._up = device.link, device.radio, kind == "upload"
         self.link = device.link.name
 
     def go(self, env: simpy.Environment) -> Generator[simpy.Event, None, Part]:
         start_s = env.now
-        sent = yield from self._network.transfer(self._link, self._left, up=self.kind == "upload")
+        sent = yield from self._network.transfer(self._link, self._left, up=self._up)
         self._left -= sent.nbytes
-        return Part(sent.nbytes, self._watts * (env.now - start_s), sent.cut_by)
+        return Part(sent.nbytes, self._radio.transfer_j(env.now - start_s, sent.nbytes, up=self._up), sent.cut_by)
 
     def reset(self) -> None:
         self._left = self._nbytes

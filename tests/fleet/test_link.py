@@ -26,7 +26,8 @@ def test_preset_is_no_faster_up_than_down_and_reaches_the_moon_in_time(name: str
 def test_name_and_inline_table_make_links() -> None:
     spelled = {"down": "20 Mbit/s", "up": "5 Mbit/s", "latency": "20 ms"}
     assert link_from("fibre") is load_link("fibre")
-    assert link_from(spelled) == Link("custom", 2.5e6, 625e3, 0.02, "default")
+    assert link_from(spelled) == Link("custom", 2.5e6, 625e3, 0.02, "wifi")
+    assert link_from({**spelled, "technology": "default"}) == link_from(spelled)
     assert link_from({**spelled, "technology": "lte", "name": "attic"}) == Link("attic", 2.5e6, 625e3, 0.02, "lte")
 
 

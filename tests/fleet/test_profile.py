@@ -10,6 +10,7 @@ import pytest
 from fedsim.errors import InputError
 from fedsim.fleet.packaged import packaged
 from fedsim.fleet.profile import Profile, Rate, load_profile, profile_names
+from fedsim.fleet.radio import Line, Radio, shared_radios
 from fedsim.work import Op, OpClass
 
 EIGHT = {
@@ -72,10 +73,33 @@ def test_the_rate_of_sparse_kernels_is_read_where_there_is_one(tmp_path: Path) -
     assert (found[OpClass.CONV].sparse_flops_per_s, found[OpClass.MATMUL].sparse_flops_per_s) == (1e9, None)
 
 
-def test_radio_without_a_line_of_its_own_takes_the_default(tmp_path: Path) -> None:
-    found = load(tmp_path, GOOD)
+def watts(found: Profile) -> list[float]:
     asked = [("lte", True), ("lte", False), ("5g-mmwave", True), ("wifi", False)]
-    assert [found.radio_w(technology, up=up) for technology, up in asked] == [4, 3, 2, 1]
+    return [found.radio_for(technology).transfer_j(1.0, 0, up=up) for technology, up in asked]
+
+
+def test_a_default_radio_of_its_own_stands_for_all_but_its_others(tmp_path: Path) -> None:
+    assert watts(load(tmp_path, GOOD)) == [4, 3, 2, 1]
+
+
+def test_a_default_radio_has_no_tail_and_no_slope(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD).radio_for("hspa") == Radio(Line(2.0), Line(1.0))
+
+
+def test_a_profile_without_radios_has_the_shared_ones(tmp_path: Path) -> None:
+    without = re.sub(r"\[radio\.\w+\]\ntx = .*\nrx = .*\n", "", GOOD)
+    assert load(tmp_path, without).radio == shared_radios()
+
+
+def test_a_radio_of_its_own_stands_beside_the_shared_ones(tmp_path: Path) -> None:
+    found = load(tmp_path, GOOD.replace("[radio.default]", "[radio.wifi]")).radio
+    assert found.keys() == shared_radios().keys()
+    assert (found["wifi"], found["hspa"]) == (Radio(Line(2.0), Line(1.0)), shared_radios()["hspa"])
+
+
+def test_a_battery_is_read_where_there_is_one(tmp_path: Path) -> None:
+    with_one = load(tmp_path, GOOD.replace("[power]", 'battery = "10 Wh"\n[power]', 1))
+    assert (load(tmp_path, GOOD).battery_j, with_one.battery_j) == (None, 36_000.0)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +121,8 @@ def test_radio_without_a_line_of_its_own_takes_the_default(tmp_path: Path) -> No
         ("[rates.conv]", "[rates.convs]", r"\[rates\]: the key 'conv' is missing; did you mean 'convs'"),
         ('[rates.conv]\nflops = "2 GFLOP/s"', "[rates.conv]", r"\[conv\] is empty, so this class would be free"),
         ('[rates.conv]\nflops = "2 GFLOP/s"', '[rates.conv]\nflops = "0 FLOP/s"', r"a rate is 0"),
-        ("[radio.default]", "[radio.wifi]", r"\[radio\]: the key 'default' is missing"),
+        ('[radio.default]\ntx = "2 W"', "[radio.default]", r"\[radio\]: \[default\]: the key 'tx' is missing"),
+        ('name = "toy"', 'name = "toy"\nbattery = "10 mAh"', r"toy.toml: battery: .* unknown unit 'mAh'"),
         ('source = "its box"', "", r"\[\[source\]\] 1: the key 'source' is missing"),
         ('source = "its box"', 'source = ""', r"source: '' is no text"),
         ("[power]", "[power", r"toy.toml is no TOML"),
@@ -135,7 +160,7 @@ def test_packaged_profile_is_named_after_its_file_and_survives_a_process_border(
 def test_every_number_of_a_packaged_profile_has_a_source(name: str) -> None:
     raw = tomllib.loads((packaged("device_profiles") / f"{name}.toml").read_text())
     wanted = {"memory", "storage", "rates"} | {f"power.{key}" for key in raw["power"]}
-    wanted |= {f"radio.{key}" for key in raw["radio"]}
+    wanted |= {f"radio.{key}" for key in raw.get("radio", {})} | ({"battery"} & raw.keys())
     assert wanted == {source["what"] for source in raw["source"]}
 
 

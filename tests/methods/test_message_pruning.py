@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fedsim.errors import NeedsValues
+from fedsim.fleet import load_profile
 from fedsim.learn.messages import decode
 from fedsim.learn.quantise import as_quantised
 from fedsim.methods.fedavg import FedAvg
@@ -130,3 +131,12 @@ def test_sizes_that_follow_from_the_rate_need_no_values(tmp_path, variant):
 def test_sizes_that_values_decide_need_them(tmp_path, coder):
     with pytest.raises(NeedsValues, match="message-pruning"):
         executed(scenario(tmp_path, method=[method("message-pruning", coder=coder)]), "cost-only")
+
+
+def test_cutting_and_coding_take_the_devices_time_and_its_computing_power(tmp_path):
+    pi, table = load_profile("raspberry-pi-4"), {"profile": "raspberry-pi-4", "count": 3, "link": "wifi-home"}
+    results = executed(scenario(tmp_path, fleet=[table], method=[method("message-pruning")]), "cost-only")
+    spans = results.timeline[lambda rows: (rows.device >= 0) & (rows.kind == "compute") & (rows.outcome == "done")]
+    assert {"decode", "drop_small", "encode"} <= set(spans.job)
+    assert (spans.end_s > spans.start_s).all()
+    assert spans.energy_j.to_list() == pytest.approx((pi.busy_w * (spans.end_s - spans.start_s)).to_list(), rel=1e-6)

@@ -113,7 +113,7 @@ def test_an_availability_without_a_kind_is_markov(loaded):
 def test_a_link_of_ones_own_is_kept_with_its_units(loaded):
     link = {"down": "20 Mbit/s", "up": "5000 kbit/s", "latency": "0.02 s"}
     assert loaded(fleet__0__link=link).resolved()["fleet"][0]["link"] == {
-        "down": "20 Mbit/s", "up": "5 Mbit/s", "latency": "20 ms", "technology": "default", "name": "custom",
+        "down": "20 Mbit/s", "up": "5 Mbit/s", "latency": "20 ms", "technology": "wifi", "name": "custom",
     }  # fmt: skip
 
 

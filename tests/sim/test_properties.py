@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fedsim.errors import Stalled
 from fedsim.fleet import Fleet
+from fedsim.results import usage
 from fedsim.sim import Sync
 from fedsim.timeline.recorder import BUSY
 from tests.sim.toys import Toy, overlapping, rows, simulate
@@ -20,12 +21,16 @@ from tests.strategies import worlds
 CLOSE = 1e-9
 
 
-def lived(world):
+def simulated(world):
     """Run *world*, passing over those in which nobody takes work."""
     try:
-        sim, timeline = simulate(**world)
+        return simulate(**world)
     except Stalled:
         assume(False)
+
+
+def lived(world):
+    sim, timeline = simulated(world)
     return sim, rows(timeline)
 
 
@@ -96,20 +101,72 @@ def test_totals_of_bytes_are_the_sums_of_spans(world):
 
 
 @given(worlds())
-def test_joules_are_the_sum_of_spans_and_follow_from_time_and_power(world):
+def test_totals_of_joules_are_the_sums_of_spans(world):
     sim, spans = lived(world)
-    expected = 0.0
-    for row in spans:
-        if row["device"] >= 0 and row["kind"] in (*BUSY, "idle"):
-            device = world["fleet"].device(row["device"]).profile
-            radio = device.radio["default"]
-            watts = {"idle": device.idle_w, "compute": device.busy_w, "download": radio.rx_w, "upload": radio.tx_w}
-            expected += watts[row["kind"]] * (row["end_s"] - row["start_s"])
     devices = sum(row["energy_j"] for row in spans if row["device"] >= 0)
     server = sum(row["energy_j"] for row in spans if row["device"] == -1)
     assert sim.recorder.totals.energy_j == pytest.approx(devices, rel=CLOSE)
     assert sim.recorder.totals.server_energy_j == pytest.approx(server, rel=CLOSE)
-    assert devices == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@given(worlds())
+def test_each_devices_joules_follow_from_its_times_bytes_and_powers(world):
+    _, timeline = simulated(world)
+    for number, rows_ in by_device(rows(timeline), "idle", "tail", *BUSY).items():
+        device = world["fleet"].device(number)
+        expected = sum(_joules(device, row) for row in rows_)
+        assert sum(row["energy_j"] for row in rows_) == pytest.approx(expected, rel=CLOSE, abs=CLOSE)
+
+
+@given(worlds())
+def test_the_table_of_devices_holds_all_their_joules(world):
+    sim, timeline = simulated(world)
+    assume(any(row["device"] >= 0 for row in rows(timeline)))
+    assert sum(usage(timeline)["energy_j"].to_pylist()) == pytest.approx(sim.recorder.totals.energy_j, rel=CLOSE)
+
+
+def _joules(device, row):
+    seconds = row["end_s"] - row["start_s"]
+    if row["kind"] in ("download", "upload"):
+        line = device.radio.tx if row["kind"] == "upload" else device.radio.rx
+        return line.w * seconds + line.j_per_byte * row["bytes"]
+    if row["kind"] == "tail":
+        return device.radio.tail_j(seconds)
+    return seconds * (device.profile.idle_w if row["kind"] == "idle" else device.profile.busy_w)
+
+
+@given(worlds())
+def test_a_radio_does_one_thing_at_a_time(world):
+    _, spans = lived(world)
+    for rows_ in by_device(spans, "download", "upload", "tail").values():
+        assert overlapping([stretch(row) for row in rows_]) == []
+
+
+@given(worlds())
+def test_a_tail_follows_each_transfer_until_it_is_over_or_the_next_the_dropout_or_the_end(world):
+    sim, spans = lived(world)
+    found, transfers = by_device(spans, "tail"), by_device(spans, "download", "upload")
+    for number, rows_ in transfers.items():
+        device, starts = world["fleet"].device(number), [row["start_s"] for row in rows_[1:]]
+        expected = []
+        for row, next_s in zip(rows_, [*starts, sim.now_s], strict=True):
+            middle_s = sum(stretch(row)) / 2
+            off_s = world["availability"].next_change(device.key, middle_s)
+            last_s = min(row["end_s"] + device.radio.tail_s, next_s, off_s)
+            expected += [(row["end_s"], last_s)] if last_s - row["end_s"] > CLOSE else []
+        long = [stretch(row) for row in found[number] if row["end_s"] - row["start_s"] > CLOSE]
+        assert [t for tail in long for t in tail] == pytest.approx([t for tail in expected for t in tail], abs=CLOSE)
+    assert found.keys() <= transfers.keys()
+
+
+@given(worlds())
+def test_tails_change_nothing_but_the_energy(world):
+    _, spans = lived(world)
+    groups = world["fleet"].groups
+    quiet = [{**g.profile.radio, "default": replace(g.profile.radio["default"], tail=())} for g in groups]
+    silent = tuple(replace(g, profile=replace(g.profile, radio=r)) for g, r in zip(groups, quiet, strict=True))
+    _, without = lived({**world, "fleet": replace(world["fleet"], groups=silent)})
+    assert [row for row in spans if row["kind"] != "tail"] == without
 
 
 @given(worlds())
@@ -163,7 +220,8 @@ def test_no_task_outlives_the_deadline(world):
     assume(world["schedule"].deadline_s is not None)
     _, spans = lived(world)
     for row in spans:
-        assert row["device"] < 0 or row["end_s"] - row["start_s"] <= world["schedule"].deadline_s + CLOSE
+        of_a_task = row["device"] >= 0 and row["kind"] != "tail"
+        assert not of_a_task or row["end_s"] - row["start_s"] <= world["schedule"].deadline_s + CLOSE
 
 
 @given(worlds())
@@ -203,6 +261,10 @@ def test_a_quote_is_what_the_work_takes_of_a_device_that_nobody_cuts(world):
     for task in filter(_is_done_task, spans):
         quote = quoted[task["device"], task["start_s"]]
         assert task["end_s"] - task["start_s"] == pytest.approx(quote.seconds, abs=1e-6)
+        mine = [r for r in spans if r["device"] == task["device"] and task["start_s"] <= r["start_s"] <= r["end_s"]]
+        billed_j = sum(r["energy_j"] for r in mine if r["end_s"] <= task["end_s"])
+        last_j = world["fleet"].device(task["device"]).radio.tail_j()
+        assert billed_j + last_j == pytest.approx(quote.joules, rel=1e-6, abs=1e-6)
 
 
 @given(worlds(), st.integers(1, 3))

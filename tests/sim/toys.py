@@ -10,7 +10,8 @@ from typing import Any
 
 from fedsim.execute.cost_only import CostOnly
 from fedsim.fleet import Always, Device, Fleet, Group, Link, Profile
-from fedsim.fleet.profile import Radio, Rate
+from fedsim.fleet.profile import Rate
+from fedsim.fleet.radio import Line, Radio
 from fedsim.sim import Published, Simulation, World
 from fedsim.timeline import Timeline
 from fedsim.work import Load, Op, OpClass, Ref, Reply, Work, job, source
@@ -78,11 +79,16 @@ def shard_of(device: Device) -> Ref:
     return source("shard", nbytes=1000, key=device.key)
 
 
-def profile(name: str = "toy", *, memory: float = 1e9, idle_w: float = 1.0, busy_w: float = 2.0) -> Profile:
+PLAIN = Radio(tx=Line(4.0), rx=Line(3.0))
+
+
+def profile(
+    name: str = "toy", *, memory: float = 1e9, idle_w: float = 1.0, busy_w: float = 2.0, radio: Radio = PLAIN
+) -> Profile:
     return Profile(
         name=name, title=name, kind="sbc", year=2020, quality="peak only", memory_bytes=memory, storage_bytes=1e9,
         rates={kind: Rate(flops_per_s=1.0) for kind in OpClass}, spread=(1.0, 1.0), idle_w=idle_w, busy_w=busy_w,
-        radio={"default": Radio(tx_w=4.0, rx_w=3.0)}, sources=(),
+        radio={"default": radio}, sources=(),
     )  # fmt: skip
 
 
