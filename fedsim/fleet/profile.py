@@ -13,8 +13,9 @@ from fedsim.fleet.packaged import packaged
 from fedsim.fleet.table import Table, read_toml
 from fedsim.work import Op, OpClass
 
-KINDS = ("sbc", "jetson", "phone", "laptop", "server")
-QUALITIES = ("measured training", "measured inference", "peak only")
+KINDS = ("sbc", "jetson", "phone", "laptop", "desktop", "server", "gpu")
+PEAK_ONLY = "peak only"
+QUALITIES = ("measured training", "measured inference", PEAK_ONLY)
 _LINKS = "links"  # lies in the same folder and is no device
 
 

@@ -1,0 +1,47 @@
+"""Rates of devices like others whose training was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from checked import Spread, bounds_by_quality
+from fast_core import fast_core
+from similar_devices import FAST_CORE, INFERENCE, PEAK, SIMILAR, Like
+from tails import Tail, scaled
+
+KNOWN_BY = {INFERENCE: "inference", PEAK: "peaks (0.40x to 2.50x at least, few could be checked)"}
+
+
+def similar(folder: Path, made: Mapping[str, Tail]) -> dict[str, Tail]:
+    """Return the tails of the devices like others, from the tails *made* from training."""
+    bounds = bounds_by_quality(folder, made)
+    found = {**made, FAST_CORE: fast_core()}
+    for name, like in SIMILAR.items():
+        base = found[like.base]
+        factors = like.factors(folder, base.rates)
+        found[name] = tail(like, factors, base=base, bounds=bounds[like.quality])
+    return {name: found[name] for name in SIMILAR}
+
+
+def tail(like: Like, factors: tuple[float, float, float], *, base: Tail, bounds: Spread) -> Tail:
+    """Scale a base's rates; what is unsure of the base and of the scaling add as independent factors do."""
+    arithmetic, memory, calls = factors
+    parts = [("arithmetic", arithmetic, like.arithmetic), ("memory", memory, like.memory), ("calls", calls, like.calls)]
+    if like.arithmetic is like.memory is like.calls:
+        parts = [("all", arithmetic, like.arithmetic)]
+    told = "; ".join(f"{what} x{factor:.3g} ({ratio.words()})" for what, factor, ratio in parts)
+    doubt = f"; {like.doubt}" if like.doubt else ""
+    note = (
+        f"the rates of {like.base}, faster by: {told}; training was not measured here, and where it was, true times "
+        f"are {bounds[0]:.2f}x to {bounds[1]:.2f}x those that follow from {KNOWN_BY[like.quality]}{doubt}"
+    )
+    rates = scaled(base.rates, (arithmetic, memory, 1 / calls))
+    return Tail(rates, joint(base.spread, bounds), like.source, like.year, note)
+
+
+def joint(*spreads: Spread) -> Spread:
+    """Return the factors of a product of independent unknowns."""
+    low, high = (math.hypot(*(math.log(spread[side]) for spread in spreads)) for side in (0, 1))
+    return math.exp(-low), math.exp(high)
