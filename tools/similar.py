@@ -6,12 +6,10 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from checked import Spread, bounds_by_quality
+from checked import Bounds, Spread, bounds_by_quality
 from fast_core import fast_core
-from similar_devices import FAST_CORE, INFERENCE, PEAK, SIMILAR, Like
+from similar_devices import FAST_CORE, SIMILAR, Like
 from tails import Tail, scaled
-
-KNOWN_BY = {INFERENCE: "inference", PEAK: "peaks (0.40x to 2.50x at least, few could be checked)"}
 
 
 def similar(folder: Path, made: Mapping[str, Tail]) -> dict[str, Tail]:
@@ -25,7 +23,7 @@ def similar(folder: Path, made: Mapping[str, Tail]) -> dict[str, Tail]:
     return {name: found[name] for name in SIMILAR}
 
 
-def tail(like: Like, factors: tuple[float, float, float], *, base: Tail, bounds: Spread) -> Tail:
+def tail(like: Like, factors: tuple[float, float, float], *, base: Tail, bounds: Bounds) -> Tail:
     """Scale a base's rates; what is unsure of the base and of the scaling add as independent factors do."""
     arithmetic, memory, calls = factors
     parts = [("arithmetic", arithmetic, like.arithmetic), ("memory", memory, like.memory), ("calls", calls, like.calls)]
@@ -34,11 +32,12 @@ def tail(like: Like, factors: tuple[float, float, float], *, base: Tail, bounds:
     told = "; ".join(f"{what} x{factor:.3g} ({ratio.words()})" for what, factor, ratio in parts)
     doubt = f"; {like.doubt}" if like.doubt else ""
     note = (
-        f"the rates of {like.base}, faster by: {told}; training was not measured here, and where it was, true times "
-        f"are {bounds[0]:.2f}x to {bounds[1]:.2f}x those that follow from {KNOWN_BY[like.quality]}{doubt}"
+        f"the rates of {like.base}, faster by: {told}; training was not measured here; true times are taken to be "
+        "{:.2f}x to {:.2f}x ".format(*bounds.spread)
+        + f"{bounds.words}{doubt}"
     )
     rates = scaled(base.rates, (arithmetic, memory, 1 / calls))
-    return Tail(rates, joint(base.spread, bounds), like.source, like.year, note)
+    return Tail(rates, joint(base.spread, bounds.spread), like.source, like.year, note)
 
 
 def joint(*spreads: Spread) -> Spread:
