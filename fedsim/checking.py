@@ -9,6 +9,7 @@ from typing import Any
 from fedsim.errors import NeedsValues
 from fedsim.execute.cost_only import CostOnly
 from fedsim.experiment import Experiment
+from fedsim.fleet import peaks_only
 from fedsim.results import RunKey
 from fedsim.sim import Simulation
 
@@ -19,8 +20,9 @@ _NUMBERS = ("seconds", "joules", "down_bytes", "up_bytes", "memory_bytes", "fits
 def survey(experiment: Experiment) -> dict[str, Any]:
     """Return name, digest, resolved scenario, fleet, and each method's cost per group of devices.
 
-    Trains nothing. In costs ``status`` is "ok", "declines" (the method has no work for the device
-    at first) or "needs values" (a message's size is known only by computing it).
+    Trains nothing. ``peaks_only`` names the profiles that rest on nothing better. In costs ``status``
+    is "ok", "declines" (the method has no work for the device at first) or "needs values" (a message's
+    size is known only by computing it).
     """
     scenario = experiment.scenario
     return {
@@ -28,6 +30,7 @@ def survey(experiment: Experiment) -> dict[str, Any]:
         "digest": experiment.digest,
         "resolved": scenario.resolved(),
         "fleet": _fleet(experiment),
+        "peaks_only": peaks_only(experiment.profiles),
         "costs": [row for method in scenario.method for row in _costs(experiment, method.label)],
     }
 

@@ -82,6 +82,12 @@ class Experiment:
     def keys(self) -> list[RunKey]:
         return [RunKey(method.label, seed) for method in self.scenario.method for seed in self.problems]
 
+    @property
+    def profiles(self) -> list[Profile]:
+        """The profiles of the fleet's groups, then the server's."""
+        names = [*(group.profile for group in self.scenario.fleet), self.scenario.server.profile]
+        return [self._profile(name) for name in names]
+
     def movable(self) -> dict[str, Any]:
         """Return the resolved scenario with absolute paths, so that its file can be run from anywhere."""
         tables = self.scenario.resolved()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fedsim.errors import InputError, RunError
+from fedsim.fleet.trust import said_of
 from fedsim.timeline import Timeline, read_table, write_table
 from fedsim.units import short_bytes, short_energy, short_time
 
@@ -223,7 +224,10 @@ def markdown(summary: Mapping[str, Any]) -> str:
     """Write a summary as a Markdown table."""
     lines = [f"# {summary['name']}", "", f"| {' | '.join(HEADERS)} |", "| --- |" + " ---: |" * (len(HEADERS) - 1)]
     lines += [f"| {' | '.join(cells(run))} |" for run in summary["runs"]]
-    return "\n".join([*lines, "", CAPTION, ""])
+    lines += ["", CAPTION]
+    if summary["peaks_only"]:
+        lines += ["", said_of(summary["peaks_only"])]
+    return "\n".join([*lines, ""])
 
 
 HEADERS = ("method", "seed", "acc", "time", "up", "down", "energy", "wasted", "rounds", "jobs")

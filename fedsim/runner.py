@@ -18,7 +18,7 @@ from fedsim.evaluation import Evaluation
 from fedsim.execute.build import Choice, build
 from fedsim.execute.cost_only import CostOnly
 from fedsim.experiment import Experiment, Where, prepare
-from fedsim.fleet import Fleet
+from fedsim.fleet import Fleet, peaks_only
 from fedsim.learn.problem import Problem
 from fedsim.learn.values import measure
 from fedsim.provenance import code_digest, package_digest
@@ -86,7 +86,10 @@ def run(
 def _run_all(experiment: Experiment, path: Path, how: How) -> Results:
     store.make_folder("--out", path)
     done: list[dict[str, Any]] = []
-    summary = {"name": experiment.scenario.name, "digest": experiment.digest, "out": str(path), "runs": done}
+    summary = {
+        "name": experiment.scenario.name, "digest": experiment.digest, "out": str(path),
+        "peaks_only": peaks_only(experiment.profiles), "runs": done,
+    }  # fmt: skip
     try:
         for key in experiment.keys:
             done.append(_once(experiment, key, path=path, how=how))  # noqa: PERF401 - what is done counts

@@ -17,14 +17,16 @@ from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.table import Table
 
-from fedsim.fleet import Link, Profile
+from fedsim.fleet import Link, Profile, said_of
+from fedsim.fleet.profile import KINDS, PEAK_ONLY
 from fedsim.fleet.radio import Line, Radio
 from fedsim.fleet.source import Source
 from fedsim.results import CAPTION, HEADERS, cells
 from fedsim.scenario import to_toml
 from fedsim.units import short_bytes, short_energy, short_time
 
-_ROOMY = 100
+_ROOMY, _TITLED = 100, 130
+_RATES_FROM = {"measured training": "training", "measured inference": "inference", PEAK_ONLY: "peaks"}
 _STATUS = {
     "stopped": "stopped by run.stop.time before its schedule's end",
     "diverged": "diverged, its last loss is no finite number: lower train.lr, or set train.clip_norm",
@@ -78,6 +80,7 @@ def summary(found: Mapping[str, Any]) -> None:
     out.print(f"[bold]{escape(found['name'])}[/]")
     out.print(made)
     out.print(CAPTION, style="dim", highlight=False)
+    _peaks(out, found)
     if any(one["accuracy"] is None and one["executor"] != "cost-only" for one in found["runs"]):
         out.print("acc -: there is no test set, so nothing is evaluated, and lazily nothing was trained")
     for one in found["runs"]:
@@ -98,11 +101,18 @@ def survey(report: Mapping[str, Any]) -> None:
     out.print(_fleet(out, report["fleet"]))
     out.print("\n[bold]One round of one device[/], the first of its group, alone on its link")
     out.print(_costs(out, report["costs"]))
+    _peaks(out, report)
     statuses = {row["status"] for row in report["costs"]}
     out.print("energy: idle power and the radio's tails included, the last one in full", style="dim", highlight=False)
     for status, meaning in _COST_STATUS.items():
         if status in statuses:
             out.print(f"{status}: {meaning}", style="dim", highlight=False)
+
+
+def _peaks(out: Console, found: Mapping[str, Any]) -> None:
+    """Say what rests on peaks only, if anything does."""
+    if found["peaks_only"]:
+        out.print(escape(said_of(found["peaks_only"])), style="dim", highlight=False)
 
 
 def _fleet(out: Console, rows: Iterable[Mapping[str, Any]]) -> Table:
@@ -154,14 +164,24 @@ def scenarios(found: Mapping[str, str]) -> None:
 
 
 def profiles(found: Iterable[Profile]) -> None:
-    """Print one line for each profile."""
+    """Print one line for each profile, by kind; what device it is where the terminal has room for that."""
     out = console()
+    titled = out.width >= _TITLED
     numbers = ("year", "RAM", "idle", "busy")
-    made = _table(out, "profile", "device", *numbers, "rates from", right=numbers, wrap=("device", "rates from"))
-    for p in found:
+    made = _table(out, "profile", *["device"][:titled], *numbers, "rates from", "times off by", right=numbers)
+    last = ""
+    for p in sorted(found, key=lambda p: (KINDS.index(p.kind), p.name)):
+        if p.kind != last:
+            made.add_row(f"[bold]{p.kind}[/]")
+        last = p.kind
         watts = f"{p.idle_w:.3g} W", f"+{p.busy_w:.3g} W"
-        made.add_row(p.name, escape(p.title), str(p.year), short_bytes(p.memory_bytes), *watts, p.quality)
+        trust = _RATES_FROM[p.quality], f"{p.spread[0]:.2g}x to {p.spread[1]:.2g}x"
+        title = [escape(p.title)][:titled]
+        made.add_row(f"  {p.name}", *title, str(p.year), short_bytes(p.memory_bytes), *watts, *trust)
     out.print(made)
+    out.print(
+        "off by: nine true times of ten lie within these factors of a predicted one", style="dim", highlight=False
+    )
 
 
 def links(found: Iterable[Link]) -> None:
@@ -222,9 +242,9 @@ def _line(line: Line) -> str:
 
 
 def profile_facts(p: Profile) -> dict[str, Any]:
-    """Return the scalars of a profile."""
+    """Return what a profile says of itself, its rates, radios and sources apart."""
     words, numbers = ("name", "title", "kind", "year", "quality"), ("memory_bytes", "storage_bytes", "idle_w", "busy_w")
-    return {name: getattr(p, name) for name in (*words, *numbers, "battery_j")}
+    return {**{name: getattr(p, name) for name in (*words, *numbers, "battery_j")}, "spread": list(p.spread)}
 
 
 def profile_in_full(p: Profile) -> dict[str, Any]:
@@ -233,7 +253,7 @@ def profile_in_full(p: Profile) -> dict[str, Any]:
     rates = {k: {term: _known(getattr(rate, term)) for term in terms} for k, rate in p.rates.items()}
     radio = {name: _radio_facts(r) for name, r in p.radio.items()}
     sources = [asdict(s) for s in p.sources]
-    return {**profile_facts(p), "spread": list(p.spread), "rates": rates, "radio": radio, "sources": sources}
+    return {**profile_facts(p), "rates": rates, "radio": radio, "sources": sources}
 
 
 def _radio_facts(r: Radio) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from unittest import mock
 import pytest
 
 from fedsim.errors import Stalled
+from fedsim.fleet.profile import KINDS, profile_names
 from fedsim.results import Results
 from tests.command import changed, fedsim, write
 
@@ -47,7 +48,7 @@ def test_run_as_json_prints_one_object_and_it_is_the_summary(tmp_path):
     assert (ran.code, ran.err, ran.out.count("\n")) == (0, "", 1)
     (folder,) = (tmp_path / "there").iterdir()
     assert summary == json.loads((folder / "summary.json").read_text()) == Results.find(folder).summary
-    assert list(summary) == ["name", "digest", "out", "runs"]
+    assert list(summary) == ["name", "digest", "out", "peaks_only", "runs"]
     assert list(summary["runs"][0])[:19] == [
         "method", "seed", "status", "timeline_digest", "accuracy", "virtual_s", "up_bytes", "down_bytes", "energy_j",
         "wasted_s", "wasted_bytes", "wasted_j", "rounds", "jobs_run", "jobs_cached", "wall_s", "peak_rss_bytes",
@@ -100,7 +101,7 @@ def test_check_prints_the_scenario_with_its_defaults_and_it_loads_again(tmp_path
 
 def test_check_as_json_prices_a_round_of_every_method_on_every_group(tmp_path):
     report = json.loads(fedsim("check", write(tmp_path), "--json").out)
-    assert list(report) == ["name", "digest", "resolved", "fleet", "costs"]
+    assert list(report) == ["name", "digest", "resolved", "fleet", "peaks_only", "costs"]
     assert [(row["method"], row["profile"]) for row in report["costs"]] == [
         ("fedavg", "raspberry-pi-4"), ("fedavg", "laptop"), ("fedprox", "raspberry-pi-4"), ("fedprox", "laptop"),
     ]  # fmt: skip
@@ -115,6 +116,40 @@ def test_check_says_where_a_size_depends_on_values(tmp_path):
     out = fedsim("check", path).out
     assert "  laptop          wifi-home  needs values" in out
     assert out.endswith("needs values: the size of a message is known only by computing it\n")
+
+
+MEASURED = {"fleet": [{"profile": "raspberry-pi-4", "count": 4}], "server": {"profile": "raspberry-pi-5"}}
+
+
+@pytest.mark.parametrize("command", [["check"], ["run", "--executor", "cost-only"]], ids=["check", "run"])
+def test_a_fleet_that_rests_on_peaks_is_told_of_and_a_measured_one_is_not(command, tmp_path):
+    told = fedsim(*command, write(tmp_path)).out
+    assert "\n2 of 3 profiles rest on peaks only (laptop, edge-server): their times may be off by " in told
+    assert "peaks only" not in fedsim(*command, write(tmp_path, changed(**MEASURED))).out
+
+
+@pytest.mark.parametrize("command", [["check"], ["run", "--executor", "cost-only"]], ids=["check", "run"])
+def test_json_tells_what_rests_on_peaks_and_null_where_nothing_does(command, tmp_path):
+    found = json.loads(fedsim(*command, write(tmp_path), "--json").out)["peaks_only"]
+    assert (found["profiles"], found["of"]) == (["laptop", "edge-server"], 3)
+    assert found["low"] < 1 < found["high"]
+    measured = write(tmp_path, changed(**MEASURED))
+    assert json.loads(fedsim(*command, measured, "--json").out)["peaks_only"] is None
+
+
+def test_the_summary_in_words_tells_it_too(tmp_path):
+    fedsim("run", write(tmp_path), "--executor", "cost-only")
+    (path,) = (tmp_path / "results").glob("*/summary.md")
+    assert path.read_text().splitlines()[-1].startswith("2 of 3 profiles rest on peaks only")
+
+
+def test_devices_list_gives_each_profile_one_line_under_its_kind(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    lines = fedsim("devices", "list").out.partition("\n\n")[0].splitlines()
+    names = [line.split()[0] for line in lines[1:-1] if line.startswith("  ")]
+    kinds = [line.strip() for line in lines[1:-1] if not line.startswith("  ")]
+    assert sorted(names) == profile_names()
+    assert kinds == list(KINDS)
 
 
 COMMANDS = [["methods"], ["scenarios"], ["devices", "list"], ["devices", "show", "raspberry-pi-4"], ["check"], ["run"]]

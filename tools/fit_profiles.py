@@ -4,39 +4,29 @@ Usage: fit_profiles.py MEASUREMENTS_DIR [-o OUT]
 
 A profile is a head written by hand and a tail, below the marker line, written here. Rates that were measured are
 fitted by bounded least squares on relative errors: no arithmetic faster than the chip's instruction peak, no
-negative time. Rates that were not are another device's, scaled by what both have in common; the tail says which.
+negative time. Rates that were not are another device's, scaled by what was measured on both (similar_devices.py):
+the tail says which, and its spread what such scaling is worth where the truth is known (checked.py).
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from fitting import Column, Fit, Row, Vector, full, spread, summary
 from measured import flash_times, phone_rows, pi_rows, timm_load
 from scipy.optimize import lsq_linear
+from similar import similar
+from tails import Tail, scaled, write
 
 from fedsim.fleet.profile import Rate
 from fedsim.work import OpClass
 
-MARK = "# Below: written by tools/fit_profiles.py"
-Rates = Mapping[OpClass, Rate]
 CONV, POINTWISE, DEPTHWISE = OpClass.CONV, OpClass.POINTWISE, OpClass.DEPTHWISE
 PRODUCTS = OpClass.MATMUL, OpClass.ATTENTION
 TRAFFIC = OpClass.NORM, OpClass.MEMORY, OpClass.OPTIMIZER
-
-
-class Tail(NamedTuple):
-    """What is written: rates, the factors that hold 90 % of times, and where all this comes from."""
-
-    rates: Rates
-    spread: tuple[float, float]
-    source: str
-    year: int
-    note: str
 
 
 # PyTorch on Arm boards. Attention cannot be told from matrix products, nor the update from memory traffic.
@@ -58,7 +48,6 @@ PI_REPO = "jafermarq/federated-embedded-vision@17ecd8b098384d365b2749cd42b1e63dc
 MNN_REPO = "UbiquitousLearning/Benchmark-On-Device-Training@752659f8f4aee8a6146860882a050d8d1f3564cf"
 FLASH_REPO = "PKU-Chengxu/FLASH@55cbede0131877b583ed55333e980985a1925afd:models/utils/device_util/device_util.py"
 JETSON_REPO = "dusty-nv/jetson-inference@45da40a8f3c1:docs"
-HPL_REPO = "geerlingguy/top500-benchmark@be7b67813493:README.md"
 
 
 def main() -> None:
@@ -77,14 +66,13 @@ def tails(folder: Path) -> dict[str, Tail]:
     pi4, pi5 = raspberry(folder)
     high = phone(folder)
     nano, xavier = jetsons()
-    return {
-        "raspberry-pi-4": pi4, "raspberry-pi-5": pi5, "raspberry-pi-3": raspberry_3(pi4),
+    made = {
+        "raspberry-pi-4": pi4, "raspberry-pi-5": pi5,
         "phone-high": high, "phone-mid": tier(high, folder, "Xiaomi Redmi Note 8"),
         "phone-low": tier(high, folder, "Google Nexus 6"),
         "jetson-nano": nano, "jetson-xavier-nx": xavier,
-        "laptop": from_linpack(pi4, "Framework 13 AMD (Ryzen AI 340)", gflops=88.787, copy_gb_per_s=26.6176),
-        "edge-server": from_linpack(pi4, "Intel Core Ultra 7 265K", gflops=741.1, copy_gb_per_s=37.1408),
     }  # fmt: skip
+    return made | similar(folder, made)
 
 
 def raspberry(folder: Path) -> tuple[Tail, Tail]:
@@ -124,19 +112,6 @@ def pi5_tail(fit: Fit, costs: Vector, rows: Sequence[Row]) -> Tail:
     )
     rates = scaled(fit.rates(costs), (1 / found[0], 1 / found[1], 0.5))
     return Tail(rates, spread(full(errors, rows)), f"{PI_REPO}:README.md and plot.ipynb", 2023, note)
-
-
-def raspberry_3(pi4: Tail) -> Tail:
-    """Scale the Pi 4's rates by ncnn inference (arithmetic) and memory copies."""
-    ratio = float(np.exp(np.mean(np.log([108.66 / 61.17, 111.68 / 61.88, 271.93 / 123.12, 587.42 / 262.83]))))
-    copies = 2780 / 1120
-    note = (
-        f"the Pi 4's rates, arithmetic / {ratio:.2f} (geometric mean of ncnn times of mobilenet, mobilenet_v2, "
-        f"resnet18, resnet50 on a Pi 3 B+ over a Pi 4), memory / {copies:.2f} (tinymembench memcpy, sbc-bench); "
-        f"training was not measured on this board"
-    )
-    rates = scaled(pi4.rates, (1 / ratio, 1 / copies, ratio))
-    return Tail(rates, (0.6, 1.7), "Tencent/ncnn@a4d2ea1d4422:benchmark/README.md", 2023, note)
 
 
 def phone(folder: Path) -> Tail:
@@ -198,52 +173,9 @@ def gpu_rates(flops_per_s: float, bytes_per_s: float, call_s: float) -> dict[OpC
     return {kind: special.get(kind, plain) for kind in OpClass}
 
 
-def from_linpack(pi4: Tail, machine: str, *, gflops: float, copy_gb_per_s: float) -> Tail:
-    """Scale the Pi 4's shape: matrix products at twice the fp64 Linpack rate, memory by single-thread copies."""
-    arithmetic = 2 * gflops * 1e9 / pi4.rates[OpClass.MATMUL].flops_per_s
-    memory = copy_gb_per_s / 2.7375
-    note = (
-        f"{machine}: fp32 matrix products at twice its fp64 Linpack ({gflops} GFLOP/s), the other classes in the Pi "
-        f"4's proportions, memory x{memory:.1f} by tinymembench memcpy ({copy_gb_per_s} GB/s); calls as 5.5 us "
-        f"measured on an AMD EPYC; training was not measured"
-    )
-    rates = scaled(pi4.rates, (arithmetic, memory, 5.5e-6 / PI_CALL_S))
-    return Tail(rates, (0.4, 2.5), HPL_REPO, 2025, note)
-
-
-def scaled(rates: Rates, factors: tuple[float, float, float]) -> dict[OpClass, Rate]:
-    """Return *rates* with arithmetic and memory faster, and calls longer, by these *factors*."""
-    arithmetic, memory, calls = factors
-    return {
-        kind: Rate(r.flops_per_s * arithmetic, r.bytes_per_s * memory, r.call_s * calls) for kind, r in rates.items()
-    }
-
-
 def decoding(seconds: float) -> str:
     """Say what the rows spent on images, which is left out of the rates."""
     return f"reading and decoding took {seconds * 1e3:.0f} ms per image and is not in the rates"
-
-
-def write(path: Path, tail: Tail) -> None:
-    """Replace what follows the marker line of a profile."""
-    head = path.read_text("utf-8").partition(MARK)[0].rstrip()
-    low, high = tail.spread
-    lines = [head, "", MARK, "[rates]", f"spread = [{low:.2f}, {high:.2f}]", ""]
-    for kind, rate in tail.rates.items():
-        lines += [f"[rates.{kind.value}]", *rate_lines(rate), ""]
-    lines += ["[[source]]", 'what = "rates"', f'value = "spread {low:.2f} to {high:.2f}"', f'source = "{tail.source}"']
-    lines += [f"year = {tail.year}", f'note = "{tail.note}"']
-    path.write_text("\n".join(lines) + "\n", "utf-8")
-
-
-def rate_lines(rate: Rate) -> Iterable[str]:
-    """Yield a rate's keys; a term that is absent has none."""
-    if np.isfinite(rate.flops_per_s):
-        yield f'flops = "{rate.flops_per_s / 1e9:.4g} GFLOP/s"'
-    if np.isfinite(rate.bytes_per_s):
-        yield f'bytes = "{rate.bytes_per_s / 1e9:.4g} GB/s"'
-    if rate.call_s:
-        yield f'call = "{rate.call_s * 1e6:.4g} us"'
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from fedsim.fleet.cost import CostModel
 from fedsim.fleet.fleet import Device, Fleet, Group
 from fedsim.fleet.link import Link, link_from, link_names, load_link
 from fedsim.fleet.profile import Profile, load_profile, profile_names
+from fedsim.fleet.trust import peaks_only, said_of
 
 __all__ = [
     "Always",
@@ -20,5 +21,7 @@ __all__ = [
     "link_names",
     "load_link",
     "load_profile",
+    "peaks_only",
     "profile_names",
+    "said_of",
 ]

@@ -16,8 +16,9 @@ from fedsim.fleet.table import Table, read_toml
 from fedsim.work import KINDS as WORK
 from fedsim.work import Op, OpClass
 
-KINDS = ("sbc", "jetson", "phone", "laptop", "server")
-QUALITIES = ("measured training", "measured inference", "peak only")
+KINDS = ("sbc", "jetson", "phone", "laptop", "desktop", "server", "gpu")
+PEAK_ONLY = "peak only"
+QUALITIES = ("measured training", "measured inference", PEAK_ONLY)
 _OPTIONAL = OpClass.ALLOCATE, OpClass.IMAGE
 _NO_DEVICES = ("links", "radios")  # files of the same folder
 

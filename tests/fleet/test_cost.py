@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import pytest
 from torch import nn
 
 from fedsim.fleet.cost import CostModel, Estimate
 from fedsim.fleet.profile import Rate, load_profile, profile_names
+from fedsim.learn.models import build_model
 from fedsim.learn.trace import affine_load
 from fedsim.work import Load, Op, OpClass
 
@@ -67,9 +69,33 @@ def test_devices_rank_as_they_do_in_life() -> None:
     ranked = sorted(profile_names(), key=lambda name: -PRICES.seconds(load_profile(name), step).value)
     boards = [name for name in ranked if name.startswith("raspberry")]
     phones = [name for name in ranked if name.startswith("phone")]
-    assert boards == ["raspberry-pi-3", "raspberry-pi-4", "raspberry-pi-5"]
+    assert boards == ["raspberry-pi-zero-2w", "raspberry-pi-3", "raspberry-pi-4", "raspberry-pi-5"]
     assert phones == ["phone-low", "phone-mid", "phone-high"]
     assert ranked[0] != "edge-server"
+
+
+FASTER = [
+    ("raspberry-pi-5", "raspberry-pi-4"), ("raspberry-pi-4", "raspberry-pi-3"),
+    ("raspberry-pi-3", "raspberry-pi-zero-2w"), ("orange-pi-5", "raspberry-pi-5"), ("raspberry-pi-4", "visionfive-2"),
+    ("jetson-agx-orin", "jetson-agx-xavier"), ("jetson-orin-nx", "jetson-orin-nano"),
+    ("jetson-agx-xavier", "jetson-xavier-nx"), ("jetson-orin-nano", "jetson-xavier-nx"),
+    ("jetson-xavier-nx", "jetson-tx2-nx"), ("jetson-xavier-nx", "jetson-nano"), ("jetson-tx2-nx", "jetson-nano"),
+    ("phone-high", "google-pixel-3"), ("google-pixel-3", "google-pixel"), ("google-pixel-3", "google-pixel-3a"),
+    ("google-pixel-6", "phone-high"), ("nvidia-rtx-4090", "nvidia-t4"), ("nvidia-a100", "nvidia-t4"),
+    ("nvidia-t4", "jetson-orin-nano"), ("edge-server", "laptop"), ("mac-mini-m4", "macbook-neo"),
+    ("laptop", "lattepanda-mu"), ("laptop", "raspberry-pi-5"),
+]  # fmt: skip
+
+
+def resnet18() -> nn.Module:
+    return build_model("resnet18", classes=10, shape=(3, 32, 32))
+
+
+@pytest.mark.parametrize(("faster", "slower"), FASTER)
+def test_a_resnet18_step_is_shorter_on(faster: str, slower: str) -> None:
+    step = affine_load(resnet18, (3, 32, 32), 10).at(16)
+    quick, long = (PRICES.seconds(load_profile(name), step).value for name in (faster, slower))
+    assert quick < long
 
 
 def test_a_depthwise_model_is_slower_on_a_pi_than_its_flops_say() -> None:

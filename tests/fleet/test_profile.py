@@ -9,7 +9,7 @@ import pytest
 
 from fedsim.errors import InputError
 from fedsim.fleet.packaged import packaged
-from fedsim.fleet.profile import Profile, Rate, load_profile, profile_names
+from fedsim.fleet.profile import KINDS, QUALITIES, Profile, Rate, load_profile, profile_names
 from fedsim.fleet.radio import Line, Radio, shared_radios
 from fedsim.work import Op, OpClass
 
@@ -17,6 +17,13 @@ EIGHT = {
     "raspberry-pi-3", "raspberry-pi-4", "raspberry-pi-5", "jetson-nano", "jetson-xavier-nx",
     "phone-low", "phone-mid", "phone-high", "laptop", "edge-server",
 }  # fmt: skip
+MORE = {
+    "raspberry-pi-zero-2w", "odroid-n2-plus", "orange-pi-5", "orange-pi-cm4", "arduino-uno-q", "visionfive-2",
+    "lattepanda-mu", "jetson-tx2-nx", "jetson-agx-xavier", "jetson-orin-nano", "jetson-orin-nx", "jetson-agx-orin",
+    "google-pixel", "google-pixel-3", "google-pixel-3a", "google-pixel-5", "google-pixel-6", "xiaomi-redmi-note-7",
+    "macbook-neo", "mac-mini-m4", "framework-desktop", "nvidia-t4", "nvidia-rtx-4090", "nvidia-a100",
+}  # fmt: skip
+SCALED = sorted(MORE | {"raspberry-pi-3", "laptop", "edge-server"})
 
 
 def rates(flops: str = "2 GFLOP/s") -> str:
@@ -145,7 +152,11 @@ def test_missing_file_is_refused() -> None:
 
 
 def test_the_promised_devices_are_packaged() -> None:
-    assert set(profile_names()) >= EIGHT
+    assert set(profile_names()) >= EIGHT | MORE
+
+
+def test_every_kind_of_device_is_packaged() -> None:
+    assert {load_profile(name).kind for name in profile_names()} == set(KINDS)
 
 
 @pytest.mark.parametrize("name", profile_names())
@@ -170,12 +181,44 @@ def test_sources_are_files_at_a_commit_or_say_what_else_they_are(name: str) -> N
     assert [s.source for s in load_profile(name).sources if not told.match(s.source)] == []
 
 
-@pytest.mark.parametrize("name", profile_names())
-def test_measured_training_alone_has_a_narrow_spread(name: str) -> None:
-    found = load_profile(name)
-    low, high = found.spread
-    assert high / low > 1.2
-    assert found.quality == "measured training" or high / low > 2.5
+def width(profile: Profile) -> float:
+    low, high = profile.spread
+    return high / low
+
+
+def test_worse_quality_has_a_wider_spread() -> None:
+    widths = {quality: [] for quality in QUALITIES}
+    for name in profile_names():
+        profile = load_profile(name)
+        widths[profile.quality].append(width(profile))
+    narrowest = [min(widths[quality]) for quality in QUALITIES]
+    assert narrowest == sorted(narrowest)
+    assert narrowest[0] > 1.2
+    assert narrowest[1] > 2.5
+
+
+def origin(profile: Profile) -> tuple[str, str]:
+    """Return what a profile's rates were scaled from, and by what."""
+    note = next(source.note for source in profile.sources if source.what == "rates")
+    return re.match(r"the rates of (.*?), faster by: .* follow from (inference|peaks)", note).groups()
+
+
+def test_of_what_was_scaled_from_one_device_peaks_are_never_surer_than_inference() -> None:
+    found = [(load_profile(name), *origin(load_profile(name))) for name in SCALED]
+    for one, base, by in found:
+        for other, like, known_by in found:
+            if base == like and (by, known_by) == ("inference", "peaks"):
+                assert other.spread[0] <= one.spread[0] <= one.spread[1] <= other.spread[1]
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_what_was_scaled_says_from_what_and_is_no_surer_than_that(name: str) -> None:
+    profile = load_profile(name)
+    base, by = origin(profile)
+    assert profile.quality == {"inference": "measured inference", "peaks": "peak only"}[by]
+    if base in profile_names():
+        known = load_profile(base)
+        assert profile.spread[0] <= known.spread[0] <= known.spread[1] <= profile.spread[1]
 
 
 def test_a_rate_adds_arithmetic_traffic_and_calls() -> None:
