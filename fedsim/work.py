@@ -44,10 +44,12 @@ _WAYS = "forward", "backward"
 _DETAILS = {
     OpClass.CONV: tuple(f"{way}.{form}" for way in _WAYS for form in ("3x3", "large", "thin", "grouped")),
     OpClass.DEPTHWISE: tuple(f"{way}.{form}" for way in _WAYS for form in ("3x3", "large")),
-    OpClass.MEMORY: tuple(f"{way}.{form}" for way in _WAYS for form in ("plain", "activation", "pool")),
-    **dict.fromkeys((OpClass.POINTWISE, OpClass.ATTENTION, OpClass.NORM), _WAYS),
+    OpClass.MEMORY: tuple(f"{way}.{form}" for way in _WAYS for form in ("plain", "strided", "activation", "pool")),
+    OpClass.NORM: tuple(f"{way}.{form}" for way in _WAYS for form in ("batch", "layer")),
+    **dict.fromkeys((OpClass.POINTWISE, OpClass.ATTENTION), _WAYS),
 }
-# What a Load may count, class first: "conv.backward.large" has filters above 3 x 3, a "thin" one up to 4 channels in.
+# What a Load may count, class first. A large filter has a side above 3, a thin one up to 4 channels in; normalisation
+# by layer is also that by group; a strided pass reads what does not lie in order.
 KINDS = tuple(f"{kind}.{detail}" for kind in OpClass for detail in _DETAILS.get(kind, ())) + tuple(
     kind.value for kind in OpClass if kind not in _DETAILS
 )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-_FLOPS = 2.5e9  # of a training step, at most
+Layer = Callable[[], nn.Module]
 _NUMBERS = 2.0e7  # of one activation, at most: 80 MB
 
 
@@ -24,7 +24,7 @@ class Fragment(NamedTuple):
 
     name: str
     family: str
-    build: Callable[[], nn.Module]
+    build: Layer
     shape: tuple[int, ...]
     batch: int
 
@@ -44,27 +44,33 @@ def _channels(dice: random.Random, low: int, high: int) -> int:
     return max(8, round(_between(dice, low, high) / 8) * 8)
 
 
+def _flops(dice: random.Random) -> float:
+    """Draw what a training step may do."""
+    return _between(dice, 5e8, 8e9)
+
+
 def _batch(dice: random.Random) -> int:
     return round(_between(dice, 4, 32))
 
 
 def _side(dice: random.Random, flops: float, numbers: float) -> int:
     """Draw the side of an image, given the FLOP and the numbers that one pixel asks for."""
-    return max(4, int(min(_between(dice, 4, 112), math.sqrt(_FLOPS / flops), math.sqrt(_NUMBERS / numbers))))
+    return max(4, int(min(_between(dice, 4, 112), math.sqrt(_flops(dice) / flops), math.sqrt(_NUMBERS / numbers))))
 
 
-def _stack(*layers: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+def _stack(*layers: Layer) -> Layer:
     return lambda: nn.Sequential(*[layer() for layer in layers])
 
 
-def _image(family: str, build: Callable[[], nn.Module], size: tuple[int, int, int]) -> Fragment:
+def _image(family: str, build: Layer, size: tuple[int, int, int]) -> Fragment:
     channels, side, batch = size
     return Fragment(f"{family} {channels}x{side}x{side} b{batch}", family, build, (channels, side, side), batch)
 
 
 def _conv(dice: random.Random, *, kernels: tuple[int, ...] = (3,), depth: int = 3) -> Fragment:
     side, batch = dice.choice(kernels), _batch(dice)
-    channels = min(_channels(dice, 8, 512), int(math.sqrt(_FLOPS / (6 * depth * side**2 * 16 * batch))) // 8 * 8)
+    most = math.sqrt(_flops(dice) / (6 * depth * side**2 * 16 * batch))
+    channels = min(_channels(dice, 8, 512), int(most) // 8 * 8)
     size = _side(dice, 6 * depth * channels**2 * side**2 * batch, channels * batch)
     layers = [partial(nn.Conv2d, channels, channels, side, padding=side // 2)] * depth
     return _image(f"conv{side}", _stack(*layers), (channels, size, batch))
@@ -80,7 +86,8 @@ def _stem(dice: random.Random) -> Fragment:
     channels, batch, side = _channels(dice, 16, 96), _batch(dice), dice.choice((3, 3, 4, 7))
     size = min(dice.choice((32, 64, 128, 224)), int(math.sqrt(4 * _NUMBERS / channels / batch)))
     stride = 4 if side == 4 else dice.choice((1, 2)) if size <= 64 else 2
-    return _image(f"stem{side}s{stride}", _stack(partial(nn.Conv2d, 3, channels, side, stride, side // 2)), (3, size, batch))
+    layer = partial(nn.Conv2d, 3, channels, side, stride, side // 2)
+    return _image(f"stem{side}s{stride}", _stack(layer), (3, size, batch))
 
 
 def _pointwise(dice: random.Random) -> Fragment:
@@ -108,8 +115,9 @@ def _grouped(dice: random.Random) -> Fragment:
 
 def _linear(dice: random.Random) -> Fragment:
     batch, tokens = _batch(dice), dice.choice((1, 1, 16, 50, 197, 784))
-    width = min(_channels(dice, 32, 2048), int(math.sqrt(_FLOPS / (12 * tokens * batch))) // 8 * 8)
-    wide = min(_channels(dice, width, 4 * width), int(_FLOPS / (12 * width * tokens * batch)) // 8 * 8 + 8)
+    flops = _flops(dice) / (12 * tokens * batch)
+    width = min(_channels(dice, 32, 2048), int(math.sqrt(flops)) // 8 * 8)
+    wide = min(_channels(dice, width, 4 * width), int(flops / width) // 8 * 8 + 8)
     shape = (width,) if tokens == 1 else (tokens, width)
     layers = partial(nn.Linear, width, wide), partial(nn.Linear, wide, width)
     return Fragment(f"linear {tokens}x{width}-{wide} b{batch}", "linear", _stack(*layers), shape, batch)
@@ -117,7 +125,8 @@ def _linear(dice: random.Random) -> Fragment:
 
 def _large_linear(dice: random.Random) -> Fragment:
     width, batch = _channels(dice, 512, 4096), _batch(dice)
-    return Fragment(f"large-linear {width} b{batch}", "large-linear", _stack(partial(nn.Linear, width, width)), (width,), batch)
+    build = _stack(partial(nn.Linear, width, width))
+    return Fragment(f"large-linear {width} b{batch}", "large-linear", build, (width,), batch)
 
 
 class _Attention(nn.Module):
@@ -140,12 +149,13 @@ class _Attention(nn.Module):
 
 
 def _attention(dice: random.Random) -> Fragment:
-    side, heads, tokens, fused = dice.choice((32, 64)), dice.choice((1, 3, 6, 12)), dice.choice((16, 49, 197, 300)), dice.random() < 0.6
-    width = side * heads
-    batch = max(1, min(round(_between(dice, 4, 64)), int(_FLOPS / (12 * tokens * (4 * width**2 + 2 * tokens * width)))))
-    layer = partial(_Attention, width, heads, fused=fused)
+    heads, tokens, fused = dice.choice((1, 3, 6, 12)), dice.choice((16, 49, 197, 300)), dice.random() < 0.6
+    width = dice.choice((32, 64)) * heads
+    most = int(_flops(dice) / (12 * tokens * (4 * width**2 + 2 * tokens * width)))
+    layer, batch = partial(_Attention, width, heads, fused=fused), max(1, min(round(_between(dice, 4, 64)), most))
     family = "attention" if fused else "softmax-attention"
-    return Fragment(f"{family} {tokens}x{width} h{heads} b{batch}", family, _stack(layer, layer), (tokens, width), batch)
+    name = f"{family} {tokens}x{width} h{heads} b{batch}"
+    return Fragment(name, family, _stack(layer, layer), (tokens, width), batch)
 
 
 class _Residual(nn.Module):
@@ -174,7 +184,8 @@ class _Gate(nn.Module):
         self.down, self.up = nn.Conv2d(channels, channels // 4, 1), nn.Conv2d(channels // 4, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.up(self.down(x.mean((2, 3), keepdim=True)).relu()).sigmoid()
+        gate: Tensor = self.up(self.down(x.mean((2, 3), keepdim=True)).relu())
+        return x * gate.sigmoid()
 
 
 _PASSES: dict[str, Callable[[int], nn.Module]] = {
@@ -199,27 +210,27 @@ _PASSES: dict[str, Callable[[int], nn.Module]] = {
 def _pass(dice: random.Random, *, name: str) -> Fragment:
     channels, batch = _channels(dice, 16, 512), _batch(dice)
     size = _side(dice, 1, channels * batch)
-    layer = partial(_PASSES[name], channels)
-    return _image(name, _stack(*[partial(nn.BatchNorm2d, channels), layer] * 2), (channels, size, batch))
+    layers: list[Layer] = [partial(nn.BatchNorm2d, channels), partial(_PASSES[name], channels)] * 2
+    return _image(name, _stack(*layers), (channels, size, batch))
 
 
 def _layer_norm(dice: random.Random) -> Fragment:
     width, batch, tokens = _channels(dice, 32, 1536), _batch(dice), dice.choice((49, 197, 784, 3136))
     tokens = min(tokens, int(_NUMBERS / width / batch))
-    layer = partial(nn.LayerNorm, width)
-    return Fragment(f"layer-norm {tokens}x{width} b{batch}", "layer-norm", _stack(layer, layer, layer), (tokens, width), batch)
+    build = _stack(*[partial(nn.LayerNorm, width)] * 3)
+    return Fragment(f"layer-norm {tokens}x{width} b{batch}", "layer-norm", build, (tokens, width), batch)
 
 
 def _tiny(dice: random.Random) -> Fragment:
     """Return a stack whose calls cost more than its work."""
     depth, width = round(_between(dice, 4, 40)), dice.choice((8, 16, 64))
-    layers = [partial(nn.Linear, width, width), nn.ReLU] * depth
+    layers: list[Layer] = [partial(nn.Linear, width, width), nn.ReLU] * depth
     return Fragment(f"tiny {depth}x{width}", "tiny", _stack(*layers), (width,), 8)
 
 
 def _tiny_conv(dice: random.Random) -> Fragment:
     depth = round(_between(dice, 2, 20))
-    layers = [partial(nn.Conv2d, 8, 8, 3, padding=1), partial(nn.BatchNorm2d, 8), nn.ReLU] * depth
+    layers: list[Layer] = [partial(nn.Conv2d, 8, 8, 3, padding=1), partial(nn.BatchNorm2d, 8), nn.ReLU] * depth
     return Fragment(f"tiny-conv {depth}", "tiny-conv", _stack(*layers), (8, 8, 8), 8)
 
 

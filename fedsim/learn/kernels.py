@@ -18,7 +18,8 @@ from fedsim.work import Op, OpClass
 
 Counted = tuple[str, Op]
 aten = torch.ops.aten
-_PLAIN = f"{OpClass.MEMORY}.forward.plain"
+_PLAIN, _STRIDED = f"{OpClass.MEMORY}.forward.plain", f"{OpClass.MEMORY}.forward.strided"
+_BATCH_NORM = f"{OpClass.NORM}.forward.batch"
 _CURVED = "gelu", "silu", "sigmoid", "tanh", "softmax", "hardswish", "mish", "erf"
 
 
@@ -55,7 +56,12 @@ def nbytes(*trees: Any) -> int:
 
 def count(kernel: Any, args: tuple[Any, ...], out: Any) -> Counted:
     """Return the kind and the work of one call of an aten *kernel* with these arguments and result."""
-    return _COUNTERS[kernel](args, out) if kernel in _COUNTERS else (_passing(kernel.__name__), _memory(args, out))
+    if kernel in _COUNTERS:
+        return _COUNTERS[kernel](args, out)
+    kind = _passing(kernel.__name__)
+    if kind == _BATCH_NORM and not args[5]:
+        kind = _PLAIN  # in evaluation it multiplies and adds
+    return _STRIDED if kind == _PLAIN and any(map(_is_strided, tensors(args))) else kind, _memory(args, out)
 
 
 def fresh_bytes(args: tuple[Any, ...], out: Any) -> list[int]:
@@ -68,10 +74,14 @@ def fresh_bytes(args: tuple[Any, ...], out: Any) -> list[int]:
 def _passing(name: str) -> str:
     """Return the kind of a kernel that passes over memory, by its name."""
     way = "backward" if "backward" in name else "forward"
-    if "norm" in name and "linalg" not in name:
-        return f"{OpClass.NORM}.{way}"
+    if "_norm" in name and "linalg" not in name and "no_training" not in name:
+        return f"{OpClass.NORM}.{way}.{'batch' if 'batch' in name else 'layer'}"
     form = "pool" if "pool" in name else "activation" if any(part in name for part in _CURVED) else "plain"
     return f"{OpClass.MEMORY}.{way}.{form}"
+
+
+def _is_strided(tensor: Tensor) -> bool:
+    return not tensor.is_contiguous() and 0 not in tensor.stride()  # a stride of 0 repeats one number
 
 
 def _memory(args: tuple[Any, ...], out: Any) -> Op:

@@ -28,7 +28,7 @@ def training_step(module: nn.Module, inputs: tuple[Tensor, ...], target: Tensor,
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        loss(module(*inputs), target).backward()
+        loss(module(*inputs), target).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step
@@ -46,7 +46,7 @@ def forward_pass(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[[], 
 
 
 def timed(step: Callable[[], None], *, at_least_s: float = 0.1, least: int = 3, most: int = 40) -> Timing:
-    """Time *step* over and over, after one go unseen: *least* times, then until *at_least_s* seconds or *most* times."""
+    """Time *step* after one go unseen: *least* times, then until *at_least_s* seconds have passed or *most* times."""
     once(step)
     found: list[float] = []
     while len(found) < least or (sum(found) < at_least_s and len(found) < most):
@@ -64,5 +64,5 @@ def once(step: Callable[[], None]) -> float:
 
 
 def _settle() -> None:
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()

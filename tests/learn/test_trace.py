@@ -171,8 +171,21 @@ def test_recurrent_network_counts_every_step() -> None:
 
 @pytest.mark.parametrize("norm", [nn.BatchNorm2d(8), nn.GroupNorm(2, 8), nn.LayerNorm([8, 6, 6]), nn.InstanceNorm2d(8)])
 def test_normalisation_is_a_class_of_its_own(norm: nn.Module) -> None:
-    assert trace_forward(norm, (torch.empty(2, 8, 6, 6),)).ops.keys() == {"norm.forward"}
-    step(nn.Sequential(nn.Conv2d(8, 8, 1), norm, nn.Flatten()), 2, 8, 6, 6)
+    found = step(nn.Sequential(nn.Conv2d(8, 8, 1), norm, nn.Flatten()), 2, 8, 6, 6).ops
+    form = "batch" if isinstance(norm, nn.BatchNorm2d | nn.InstanceNorm2d) else "layer"
+    assert {f"norm.forward.{form}", f"norm.backward.{form}"} <= found.keys()
+
+
+def test_batch_norm_in_evaluation_is_a_plain_pass() -> None:
+    assert trace_forward(nn.BatchNorm2d(8), (torch.empty(2, 8, 6, 6),)).ops.keys() == {"memory.forward.plain"}
+
+
+def test_a_copy_that_turns_axes_is_strided() -> None:
+    class Turn(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.transpose(1, 2).contiguous()
+
+    assert trace_forward(Turn(), (torch.empty(2, 8, 6),)).ops.keys() == {"memory.forward.strided"}
 
 
 @pytest.mark.parametrize(("name", "moved"), [("sgd", 3), ("momentum", 8), ("adam", 18), ("adamw", 20)])
