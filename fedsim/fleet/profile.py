@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fedsim.errors import InputError, unknown
 from fedsim.fleet.packaged import packaged
+from fedsim.fleet.points import Point, read_points
 from fedsim.fleet.table import Table, read_toml
 from fedsim.work import KINDS as WORK
 from fedsim.work import Op, OpClass
@@ -69,7 +70,8 @@ class Source:
 class Profile:
     """One device. ``busy_w`` and the radios are increments over ``idle_w``.
 
-    ``spread`` holds factors on a predicted time: 90 % of true times lie between low and high.
+    ``spread`` holds factors on a predicted time: 90 % of true times lie between low and high. ``points`` are the
+    measured times behind the rates, where they are known one by one.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Profile:
     busy_w: float
     radio: Mapping[str, Radio] = field(repr=False, hash=False)
     sources: tuple[Source, ...] = field(repr=False)
+    points: tuple[Point, ...] = field(default=(), repr=False)
 
     def rate(self, kind: str) -> Rate:
         """Return the rate of a kind of work, or of the nearest kind above it that has one; of neither, a free one."""
@@ -138,6 +141,7 @@ def _parsed(table: Table) -> Profile:
         busy_w=power.quantity("busy", "power"),
         radio=_radios(table.table("radio")),
         sources=tuple(_source(t) for t in table.tables("source")),
+        points=read_points(table.table("points")) if table.has("points") else (),
     )
     power.close()
     table.close()
