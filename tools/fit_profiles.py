@@ -110,8 +110,8 @@ def gpu_rates(flops_per_s: float, bytes_per_s: float, call_s: float) -> dict[str
     Calls are counted one per group of channels, and a GPU takes all groups in one: those cost no calls.
     """
     plain, moved = Rate(flops_per_s, np.inf, call_s), Rate(np.inf, bytes_per_s, call_s)
-    grouped = dict.fromkeys(GROUPED, Rate(flops_per_s))
-    rates = {OpClass.CONV: plain, **grouped, OpClass.DEPTHWISE: Rate(flops_per_s / 10)}
+    rates = {**dict.fromkeys(("conv.forward", "conv.backward"), plain), **dict.fromkeys(GROUPED, Rate(flops_per_s))}
+    rates[OpClass.DEPTHWISE] = Rate(flops_per_s / 10)
     return {**rates, **dict.fromkeys(PRODUCTS, plain), **dict.fromkeys(TRAFFIC, moved)}
 
 
