@@ -77,8 +77,12 @@ class Measured:
 
 def ready(device: str, threads: int | None) -> torch.device:
     """Return the torch device called so, torch set to so many threads; raises InputError."""
-    if device != "cpu" and not torch.cuda.is_available():
-        raise InputError(f"--torch-device {device!r}: this torch sees no CUDA device; measure 'cpu'")
+    if device not in ("cpu", "cuda"):
+        raise InputError(f"--torch-device {device!r}: measure 'cpu' or 'cuda'")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--torch-device 'cuda': this torch sees no CUDA device; measure 'cpu'")
+    if threads is not None and threads < 1:
+        raise InputError(f"--threads {threads}: give a whole number of at least 1")
     if threads is not None:
         torch.set_num_threads(threads)
     return torch.device(device)
