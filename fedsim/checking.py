@@ -30,7 +30,8 @@ def survey(experiment: Experiment) -> dict[str, Any]:
         "digest": experiment.digest,
         "resolved": scenario.resolved(),
         "fleet": _fleet(experiment),
-        "peaks_only": peaks_only(experiment.profiles), "unmetered": unmetered(experiment.profiles),
+        "peaks_only": peaks_only(experiment.profiles),
+        "unmetered": unmetered(experiment.profiles),
         "costs": [row for method in scenario.method for row in _costs(experiment, method.label)],
     }
 

@@ -208,7 +208,7 @@ def measured_facts(path: Path, found: Measured) -> dict[str, Any]:
 
 
 def _how(found: Measured) -> str:
-    return f"{len(found.points)} timings in {short_time(found.seconds)}, {found.device.type}, {found.threads} thread{"s"[: found.threads > 1]}"
+    return f"{len(found.points)} timings in {short_time(found.seconds)}, {found.device.type}, {found.threads} thread{'s'[: found.threads > 1]}"
 
 
 def _warnings(found: Measured) -> list[str]:
