@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 
 import fedsim.showing as show
+from fedsim.cli_devices import Json, devices
 from fedsim.errors import FedsimError, InputError, unknown
 from fedsim.showing import console, print_json
 
@@ -21,8 +22,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
-devices_app = typer.Typer(help="List the device profiles, or show one.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(devices_app, name="devices")
+app.add_typer(devices, name="devices")
 
 Set = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a key, such as fleet.0.count=5; repeatable.")
@@ -32,7 +32,6 @@ Cache = Annotated[Path | None, typer.Option(metavar="DIR", help="Value cache (el
 Plugin = Annotated[
     list[Path], typer.Option("--plugin", metavar="FILE", help="A .py file that adds methods of its own; repeatable.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 Scenarios = Annotated[list[str], typer.Argument(metavar="SCENARIO", help="Paths, or names of packaged ones.")]
 
 
@@ -196,33 +195,6 @@ def explain(
     from fedsim.explaining import recipe_tree
 
     console().print(recipe_tree(Where(cache=cache).values, key, _whole("--depth", depth)))
-
-
-@devices_app.command("list")
-def devices_list(as_json: Json = False) -> None:
-    """List the profiles, and the links that go with them."""
-    from fedsim.fleet import link_names, load_link, load_profile, profile_names
-
-    profiles, links = map(load_profile, profile_names()), map(load_link, link_names())
-    if as_json:
-        print_json(
-            {"profiles": [show.profile_facts(p) for p in profiles], "links": [show.link_facts(n) for n in links]}
-        )
-    else:
-        show.profiles(profiles)
-        show.links(links)
-
-
-@devices_app.command("show")
-def devices_show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A packaged name, or the path of a .toml file.")],
-    as_json: Json = False,
-) -> None:
-    """Show one profile, every number with its source."""
-    from fedsim.fleet import load_profile
-
-    profile = load_profile(name)
-    print_json(show.profile_in_full(profile)) if as_json else show.profile(profile)
 
 
 def _print_each(name: str, found: list[dict[str, Any]]) -> None:
