@@ -7,9 +7,9 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,6 +24,9 @@ from fedsim.fleet.source import Source
 from fedsim.results import CAPTION, HEADERS, cells
 from fedsim.scenario import to_toml
 from fedsim.units import short_bytes, short_energy, short_time
+
+if TYPE_CHECKING:  # it brings scipy
+    from fedsim.validating import Family, Miss, Score
 
 _ROOMY, _TITLED = 100, 130
 _RATES_FROM = {"measured training": "training", "measured inference": "inference", PEAK_ONLY: "peaks"}
@@ -218,6 +221,51 @@ def profile(p: Profile) -> None:
             _source(out, s, of=f"radio.{name}.")
 
 
+def scores(found: Sequence[Score]) -> None:
+    """Print how far profiles are off measured times."""
+    out = console()
+    numbers, shares = ("rows", "fam", "fitted", "unseen", "FLOPs"), ("holds", "others")
+    made = _table(out, "profile", "step", *numbers, "90 % within", *shares, right=(*numbers, *shares))
+    for s in found:
+        errors = map(_percent, (s.fitted, s.unseen, s.flops_only))
+        held = (_percent(share, digits=0) for share in (s.inside, s.covers))
+        within = f"{s.low:.2f}x-{s.high:.2f}x"
+        made.add_row(escape(s.profile), s.step, str(s.rows), str(s.families), *errors, within, *held)
+    out.print(made)
+    out.print(_SCORES, style="dim", highlight=False)
+    for s in found:
+        if s.energy is not None:
+            out.print(f"{s.profile}: the energy of {s.step} above idle is {_percent(s.energy)} off")
+
+
+def misses(families: Iterable[Family], worst: Iterable[Miss]) -> None:
+    """Print the errors of one profile by family, and its worst rows; nothing where there are none."""
+    out = console()
+    made = _table(out, "family", "step", *_FAMILY, right=_FAMILY)
+    for f in families:
+        bias = "-" if f.bias is None else f"{f.bias:+.1%}"
+        made.add_row(escape(f.family), f.step, str(f.rows), _percent(f.fitted), _percent(f.unseen), bias)
+    rows = _table(out, "worst rows", "step", *_MISS, right=_MISS)
+    for m in worst:
+        rows.add_row(
+            escape(m.name), m.step, str(m.batch), short_time(m.seconds), short_time(m.unseen_s), f"{m.error:+.1%}"
+        )
+    for table in (made, rows):
+        if table.row_count:
+            out.print()
+            out.print(table)
+
+
+def _percent(share: float | None, digits: int = 1) -> str:
+    return "-" if share is None else f"{share:.{digits}%}"
+
+
+_SCORES = (
+    "errors are mean absolute ones; unseen, and FLOPs (one time per FLOP): the row's family (fam) was left out of the "
+    "fit\nholds: rows whose true time is within; others: within the interval that the other families give"
+)
+_FAMILY = ("rows", "fitted", "unseen", "bias")
+_MISS = ("batch", "measured", "unseen", "error")
 _RATES = ("GFLOP/s", "GB/s", "us per call")
 
 

@@ -11,9 +11,9 @@ from fast_core import CALL_S, COPY_MB_PER_S, GFLOPS, STEPS
 from measured import TIMM, flash_times, timm_load
 from ratios import Cells, Ncnn, Over, lines
 from similar_devices import ARM_4, ARM_5, INFERENCE, PEAK, PI_4, SERIES, Like, board
-from tails import Rates, Tail, scaled
+from tails import Tail, at_once, scaled, seconds
 
-from fedsim.work import Load, OpClass
+from fedsim.work import OpClass
 
 Spread = tuple[float, float]
 LEAST_OF_PEAKS = 0.4, 2.5  # only three machines can be checked, none of them a GPU with memory of its own
@@ -76,7 +76,7 @@ def phones(folder: Path) -> Iterable[float]:
 
 def epyc(made: Mapping[str, Tail]) -> Iterable[float]:
     """Yield true over predicted seconds on one core of an EPYC, from the Pi 4: another kind of processor."""
-    base = made["raspberry-pi-4"].rates
+    base = at_once(made["raspberry-pi-4"].rates)
     call_s = max(rate.call_s for rate in base.values())
     factors = GFLOPS * 1e9 / base[OpClass.MATMUL].flops_per_s, COPY_MB_PER_S / 2737.5, CALL_S / call_s
     told = scaled(base, factors)
@@ -89,8 +89,3 @@ def xavier(made: Mapping[str, Tail]) -> Iterable[float]:
     told = scaled(base, (844.8 / 235.8, 59.7 / 25.6, 1578 / 2201))  # 384 cores x 2 x 1.1 GHz; one-thread 7-zip
     loads = (timm_load(model) for model in ("resnet18", "mobilenetv2_100"))
     return [seconds(truth, load) / seconds(told, load) for load in loads]
-
-
-def seconds(rates: Rates, load: Load) -> float:
-    """Return the time of a load at *rates*."""
-    return sum(rates[kind].seconds(op) for kind, op in load.ops.items())

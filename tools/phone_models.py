@@ -1,4 +1,8 @@
-"""The five networks that Cai et al. (EMDL 2021) trained on phones under MNN, by their channel counts."""
+"""The five networks that Cai et al. (EMDL 2021) trained on phones under MNN, as their code builds them.
+
+It reuses one description of a convolution from layer to layer, and what is not set anew stays: GoogLeNet's second
+convolution of 3 x 3 and SqueezeNet's last have a stride of 2. LeNet's second is not registered, hence never trained.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +47,7 @@ def alexnet() -> nn.Module:
 def lenet() -> nn.Module:
     """Return LeNet with 20 and 50 channels, for 28 x 28 digits."""
     return nn.Sequential(
-        nn.Conv2d(1, 20, 5), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5), nn.MaxPool2d(2),
+        nn.Conv2d(1, 20, 5), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5).requires_grad_(requires_grad=False), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(800, 400), nn.ReLU(), nn.Dropout(), nn.Linear(400, 10),
     )  # fmt: skip
 
@@ -58,7 +62,7 @@ def squeezenet() -> nn.Module:
     return nn.Sequential(
         conv(3, 96, 7, stride=2), halve(), fire(96, 16, 64), fire(128, 16, 64), fire(128, 32, 128), halve(),
         fire(256, 32, 128), fire(256, 48, 192), fire(384, 48, 192), fire(384, 64, 256), halve(),
-        fire(512, 64, 256), conv(512, 10, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        fire(512, 64, 256), conv(512, 10, 1, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
     )  # fmt: skip
 
 
@@ -76,7 +80,7 @@ def inception(inputs: int, widths: tuple[int, int, int, int, int, int]) -> nn.Mo
 def googlenet() -> nn.Module:
     """Return GoogLeNet without activations, normalisation and side outputs."""
     return nn.Sequential(
-        conv(3, 64, 7, stride=2), halve(), conv(64, 192, 3), halve(),
+        conv(3, 64, 7, stride=2), halve(), conv(64, 192, 3, stride=2), halve(),
         inception(192, (64, 96, 128, 16, 32, 32)), inception(256, (128, 128, 192, 32, 96, 64)), halve(),
         inception(480, (192, 96, 208, 16, 48, 64)), inception(512, (160, 112, 224, 24, 64, 64)),
         inception(512, (128, 128, 256, 24, 64, 64)), inception(512, (112, 144, 288, 32, 64, 64)),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fedsim.errors import InputError, unknown
 from fedsim.fleet.packaged import packaged
+from fedsim.fleet.points import Point, read_points
 from fedsim.fleet.radio import Radio, radio_from, shared_radios
 from fedsim.fleet.source import Source, sources_in
 from fedsim.fleet.table import Table, read_toml
@@ -54,7 +55,8 @@ class Profile:
     """One device. ``busy_w`` and the radios are increments over ``idle_w``; without a battery ``battery_j`` is None.
 
     ``radio``: by technology, its own before the shared ones; one of its own called default stands for all others.
-    ``spread`` holds factors on a predicted time: 90 % of true times lie between low and high.
+    ``spread`` holds factors on a predicted time: 90 % of true times lie between low and high. ``points`` are the
+    measured times behind the rates, where they are known one by one.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Profile:
     radio: Mapping[str, Radio] = field(repr=False, hash=False)
     sources: tuple[Source, ...] = field(repr=False)
     battery_j: float | None = None
+    points: tuple[Point, ...] = field(default=(), repr=False)
 
     def rate(self, kind: str) -> Rate:
         """Return the rate of a kind of work, or of the nearest kind above it that has one; of neither, a free one."""
@@ -128,6 +131,7 @@ def _parsed(table: Table) -> Profile:
         radio=_radios(table.table("radio").parts() if "radio" in table.values else {}),
         sources=sources_in(table),
         battery_j=table.quantity("battery", "energy") if "battery" in table.values else None,
+        points=read_points(table.table("points")) if table.has("points") else (),
     )
     power.close()
     table.close()

@@ -37,14 +37,14 @@ class Table:
         if default is not None and key not in self.values:
             self.asked.add(key)
             return default
-        return self._read(key, lambda value: parse(value, kind))
+        return self.read(key, lambda value: parse(value, kind))
 
     def text(self, key: str, default: str | None = None) -> str:
         """Return a non-empty text; without a *default* the key is required."""
         if default is not None and key not in self.values:
             self.asked.add(key)
             return default
-        return self._read(key, _text)
+        return self.read(key, _text)
 
     def one_of(self, key: str, allowed: Iterable[str]) -> str:
         """Return a text that is one of *allowed*."""
@@ -57,11 +57,11 @@ class Table:
 
     def year(self, key: str = "year") -> int:
         """Return a year as a whole number from 1970 to 2100."""
-        return self._read(key, _year)
+        return self.read(key, _year)
 
     def numbers(self, key: str, count: int) -> tuple[float, ...]:
         """Return a list of *count* finite numbers above 0, without units."""
-        return self._read(key, lambda value: _numbers(value, count))
+        return self.read(key, lambda value: _numbers(value, count))
 
     def has(self, key: str) -> bool:
         """Return whether *key* is given; asking allows it."""
@@ -74,11 +74,11 @@ class Table:
 
     def table(self, key: str) -> Table:
         """Return the table under *key*."""
-        return Table(f"{self.where}: [{key}]", self._read(key, _table))
+        return Table(f"{self.where}: [{key}]", self.read(key, _table))
 
     def tables(self, key: str) -> tuple[Table, ...]:
         """Return the list of tables under *key*."""
-        found = self._read(key, _tables)
+        found = self.read(key, _tables)
         return tuple(Table(f"{self.where}: [[{key}]] {n}", value) for n, value in enumerate(found, 1))
 
     def parts(self) -> dict[str, Table]:
@@ -91,7 +91,8 @@ class Table:
             if key not in self.asked:
                 raise InputError(f"{self.where}: {unknown('key', key, self.asked)}; remove or rename it")
 
-    def _read(self, key: str, as_type: Callable[[Any], T]) -> T:
+    def read(self, key: str, as_type: Callable[[Any], T]) -> T:
+        """Return what *as_type* makes of a required key; it raises InputError on what is not allowed."""
         self.asked.add(key)
         if key not in self.values:
             near = nearest(key, self.values.keys() - self.asked)
