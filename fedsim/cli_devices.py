@@ -111,7 +111,7 @@ def devices_predict(
     rows = [facts(load, profile) for profile in profiles]
     found = {
         "step": next(iter(load.steps)),
-        "what": "a forward pass" if inference else "a training step",
+        "what": f"{'a forward pass over' if inference else 'a training step on'} {batch} examples",
         "parameters": sum(p.numel() for p in network.module.parameters()),
         "flops": load.flops,
         "peaks_only": peaks_only(profiles),

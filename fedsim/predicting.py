@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fedsim.errors import InputError
 from fedsim.fleet import CostModel, Profile, load_profile
+from fedsim.fleet.cost import Estimate
 from fedsim.learn.trace import Loss, named, trace_forward, trace_step
 from fedsim.work import Load, Op, OpClass, class_of
 
@@ -104,7 +105,7 @@ def predicted(load: Load, profile: Profile) -> Prediction:
             f"a [rates.image] with the time of one as call"
         )
     seconds, above_idle, memory = (price(profile, load) for price in (_MODEL.seconds, _MODEL.joules, _MODEL.memory))
-    joules = (above + profile.idle_w * s for above, s in zip(above_idle, seconds, strict=True))
+    joules = Estimate(*(above + profile.idle_w * s for above, s in zip(above_idle, seconds, strict=True)))
     return Prediction(*seconds, *joules, *memory)
 
 

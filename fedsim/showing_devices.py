@@ -126,7 +126,7 @@ def predictions(found: Mapping[str, Any]) -> None:
     """Print what a step takes on devices; of one also which class of work takes the time."""
     out = console()
     out.print(f"[bold]{escape(found['step'])}[/], {found['what']}", highlight=False)
-    out.print(f"{_count(found['parameters'])} parameters, {found['flops'] / 1e9:.3g} GFLOP", highlight=False)
+    out.print(f"{_count(found['parameters'])} parameters, {_flops(found['flops'])}", highlight=False)
     numbers = ("time", "90 % within", "energy", "memory", "RAM")
     made = table(out, "device", *numbers, right=numbers)
     for row in found["devices"]:
@@ -153,6 +153,10 @@ def _split(out: Console, row: Mapping[str, Any]) -> None:
     shares = ", ".join(f"{kind} {s / row['seconds']:.0%}" for kind, s in longest if s)
     if shares and row["fits"]:
         out.print(f"most of the time: {shares}", highlight=False)
+
+
+def _flops(n: float) -> str:
+    return f"{n / 1e12:.3g} TFLOP" if n >= 1e12 else f"{n / 1e9:.3g} GFLOP"
 
 
 def _count(n: int) -> str:

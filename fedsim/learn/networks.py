@@ -32,7 +32,7 @@ class Network(NamedTuple):
 def find_network(text: str, *, classes: int, shape: tuple[int, ...], options: Mapping[str, object]) -> Network:
     """Return the network that *text* names: a model of ours, ``torchvision:NAME``, ``timm:NAME``, ``FILE.py:FUNCTION``.
 
-    shape: one example's, (C, H, W) or (T,) of tokens; options go to what builds it. A FUNCTION is called with them alone.
+    shape: one example's, (C, H, W) or (T,) of tokens; options go to what builds it, a FUNCTION is given nothing else.
     Raises InputError on an unknown network or option, a missing library, or examples that do not fit.
     """
     origin, colon, name = text.rpartition(":")
@@ -83,10 +83,7 @@ def _library(name: str) -> ModuleType:
 
 def _check_known(text: str, name: str, known: list[str]) -> None:
     if name not in known:
-        package = text.partition(":")[0]
-        raise InputError(
-            f"unknown model {text!r}{nearest(name, known)} ({package} has {len(known)}: {package}'s list_models() names them)"
-        )
+        raise InputError(f"unknown model {text!r}{nearest(name, known)} (list_models() there names all {len(known)})")
 
 
 def _function(path: Path, name: str) -> Callable[..., Any]:
@@ -101,7 +98,8 @@ def _function(path: Path, name: str) -> Callable[..., Any]:
         raise InputError(
             f"{path} has no function {name!r}{nearest(name, known)}: name one that returns a torch.nn.Module"
         )
-    return found
+    build: Callable[..., Any] = found
+    return build
 
 
 def _foreign(text: str, build: Callable[[], Any]) -> nn.Module:
