@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import importlib.util
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -44,7 +45,7 @@ def find_network(text: str, *, classes: int, shape: tuple[int, ...], options: Ma
     if reason:
         raise InputError(
             f"model {text!r} does not fit examples of shape {shape} in {classes} classes: {reason}; "
-            f"give the shape and the classes that it takes"
+            f"give the shape, the classes and the options that go together"
         )
     return Network(module, network_name(text, classes, shape, options))
 
@@ -105,7 +106,9 @@ def _function(path: Path, name: str) -> Callable[..., Any]:
 def _foreign(text: str, build: Callable[[], Any]) -> nn.Module:
     """Build a network that others wrote, and say so where that goes wrong."""
     try:
-        module = built(build)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of weights, which nobody will see
+            module = built(build)
     except _FOREIGN as error:
         raise InputError(f"cannot build model {text!r}: {error}; correct its options, shape or classes") from error
     if not isinstance(module, nn.Module):
