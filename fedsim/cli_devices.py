@@ -76,7 +76,7 @@ def devices_validate(
 
 @devices.command("predict")
 def devices_predict(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Profiles, or all: every packaged one.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Profiles, or all: every packaged one.")],
     model: Annotated[
         str,
         typer.Option(metavar="M", help="A model of ours, torchvision:NAME, timm:NAME, or FILE.py:FUNCTION."),

@@ -10,13 +10,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fedsim.errors import InputError
+from fedsim.errors import InputError, unknown
 from fedsim.fleet import CostModel, Profile, load_profile
 from fedsim.fleet.cost import Estimate
 from fedsim.learn.trace import Loss, named, trace_forward, trace_step
 from fedsim.work import Load, Op, OpClass, class_of
 
 _MODEL = CostModel()
+_OPTIMIZERS = "sgd", "adam", "adamw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,8 @@ def _split(load: Load, profile: Profile) -> dict[str, float]:
 
 
 def _way(optimizer: str, momentum: float) -> str:
+    if optimizer not in _OPTIMIZERS:
+        raise InputError(f"{unknown('optimizer', optimizer, _OPTIMIZERS)}: choose one of them")
     if momentum and optimizer != "sgd":
         raise InputError(
             f"momentum is {momentum} with optimizer {optimizer!r}; allowed is one with 'sgd': leave it out"

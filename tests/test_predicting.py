@@ -223,6 +223,7 @@ WRONG = {
     "net.py:five": "'net.py:five' returns int; allowed is a torch.nn.Module",
     "net.py:other": "does not fit examples of shape (3, 32, 32) in 10 classes: of 2 examples it makes (2, 3)",
     "gone.py:small": "cannot read gone.py",
+    "broken.py:small": "cannot import broken.py: NameError: name 'nowhere' is not defined; correct the file",
     "onnx:small": "write a name of ours, torchvision:NAME, timm:NAME or FILE.py:FUNCTION",
     "torchvision:resnet19": "unknown model 'torchvision:resnet19'; did you mean 'resnet18'?",
     "resnet19": "unknown model 'resnet19'; did you mean 'resnet18'?",
@@ -236,6 +237,7 @@ def test_a_wrong_model_ends_with_2_and_says_why(model, tmp_path, monkeypatch):
         "from torch import nn\nsmall = nn.Identity\ndef five():\n    return 5\n"
         "def other():\n    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 3))\n"
     )
+    (tmp_path / "broken.py").write_text("nowhere\n")
     ran = fedsim("devices", "predict", "raspberry-pi-4", "--model", model)
     assert (ran.code, ran.out) == (2, "")
     assert WRONG[model] in ran.err

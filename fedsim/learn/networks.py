@@ -20,7 +20,11 @@ from fedsim.learn.data import is_tokens
 from fedsim.learn.models import make_spec, network_name
 from fedsim.learn.trace import built
 
-_FOREIGN = RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError
+# What the code of others raises where it is asked for too much; OSError: weights that it would download.
+_FOREIGN = (
+    RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError, NameError, ImportError, OSError,
+    SyntaxError,
+)  # fmt: skip
 
 
 class Network(NamedTuple):
@@ -59,7 +63,7 @@ def example_of(shape: tuple[int, ...], batch: int) -> tuple[Tensor, Tensor]:
 def _builder(origin: str, name: str, *, classes: int, shape: tuple[int, ...]) -> Callable[..., Any]:
     if origin == "torchvision":
         models = _library("torchvision.models")
-        _check_known(f"torchvision:{name}", name, models.list_models())
+        _check_known(f"torchvision:{name}", name, models.list_models(module=models))
         return partial(models.get_model, name, weights=None, num_classes=classes)
     if origin == "timm":
         timm = _library("timm")
@@ -92,7 +96,10 @@ def _function(path: Path, name: str) -> Callable[..., Any]:
     if not path.is_file() or spec is None or spec.loader is None:
         raise InputError(f"cannot read {path}: give a .py file that is there")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except _FOREIGN as error:
+        raise InputError(f"cannot import {path}: {type(error).__name__}: {error}; correct the file") from error
     found = getattr(module, name, None)
     if not callable(found):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
