@@ -47,4 +47,5 @@ def said_of_power(names: Iterable[str]) -> str:
     >>> said_of_power(["mine"])
     'power was not measured, so that energy counts as 0 J: mine; give [power] of the profile its watts'
     """
-    return f"power was not measured, so that energy counts as 0 J: {', '.join(names)}; give [power] of the profile its watts"
+    who = ", ".join(names)
+    return f"power was not measured, so that energy counts as 0 J: {who}; give [power] of the profile its watts"
