@@ -13,7 +13,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo install install-test test lint format types contracts smoke wheel-test clean
+.PHONY: help demo install install-test test lint format types contracts smoke fidelity wheel-test clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ smoke: $(INSTALLED)  ## run every scenario of scenarios/smoke, from nothing, int
 	if [ ! -e "$$1" ]; then echo "no scenarios in scenarios/smoke"; exit 0; fi; \
 	out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
 	$(ONE_THREAD) FEDSIM_CACHE="$$out/cache" $(BIN)/fedsim run "$$@" --out "$$out/results"
+
+fidelity: $(FOR_TESTS)  ## how far the profiles are off measured times: docs/results/fidelity.md and its picture
+	$(BIN)/python figures/fidelity.py -o docs/results
 
 # torch is not fetched again: the fresh environment borrows the libraries of .venv, but not its fedsim.
 wheel-test: $(FOR_TESTS)  ## build the wheel, install it elsewhere, run the quickstart from an empty folder

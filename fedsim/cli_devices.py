@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-import fedsim.showing as show
+import fedsim.showing_devices as show
 from fedsim.showing import print_json
 
 devices = typer.Typer(
@@ -71,3 +72,34 @@ def devices_validate(
     else:
         show.scores(scores)
         show.misses(families, misses)
+
+
+@devices.command("measure")
+def devices_measure(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The .toml file to write.")],
+    quick: Annotated[bool, typer.Option("--quick", help="A third of the pieces: under a minute, less sure.")] = False,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Threads of torch on the CPU (else its own).")
+    ] = None,
+    torch_device: Annotated[str, typer.Option(metavar="cpu|cuda", help="What to measure.")] = "cpu",
+    watts_command: Annotated[
+        str | None, typer.Option(metavar="CMD", help="Prints the machine's watts (else RAPL or NVML, where readable).")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(metavar="KIND", help="What the machine is, such as laptop.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over an existing file.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure this machine and write its profile: a few minutes; leave it alone meanwhile."""
+    from fedsim.fleet.machine import this_machine
+    from fedsim.measuring import measure, ready, steps
+    from fedsim.power import find_meter
+    from fedsim.profiling import checked_path, write_profile
+    from fedsim.progress import ticking
+
+    path, machine = checked_path(out, force=force), this_machine(kind)
+    device = ready(torch_device, threads)
+    meter = find_meter(watts_command, cuda=device.type == "cuda")
+    with ticking(steps(quick=quick), hidden=as_json) as tick:
+        found = measure(device, quick=quick, meter=meter, tick=tick)
+    write_profile(path, machine, found)
+    print_json(show.measured_facts(path, found)) if as_json else show.measured(path, found)

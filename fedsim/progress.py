@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -10,6 +12,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from fedsim.results import RunKey
 from fedsim.units import short_time
+
+
+@contextmanager
+def ticking(total: int, *, hidden: bool) -> Iterator[Callable[[str], None]]:
+    """Show a bar of *total* ticks on stderr; each call moves it by one and names what was done."""
+    columns = BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("ETA"), TimeRemainingColumn(compact=True)
+    with Progress(
+        *columns, TextColumn("{task.description}"), console=Console(stderr=True), disable=hidden, transient=True
+    ) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda done: bar.update(task, advance=1, description=done)
 
 
 class Bars:

@@ -206,6 +206,20 @@ def test_devices_show_tells_of_radios_and_battery():
     assert (found["battery_j"], found["radio"]["lte"]["tail"]) == (15.4 * 3600, [{"w": 0.308, "s": 9.9}])
 
 
+def test_devices_validate_says_how_far_every_measured_profile_is_off():
+    found = json.loads(fedsim("devices", "validate", "--json").out)
+    assert {"raspberry-pi-4", "raspberry-pi-5", "phone-high"} <= {score["profile"] for score in found["scores"]}
+    assert found.keys() == {"scores"}
+    assert "raspberry-pi-5" in fedsim("devices", "validate").out
+
+
+def test_devices_validate_of_one_profile_adds_families_and_worst_rows():
+    found = json.loads(fedsim("devices", "validate", "meizu-16t", "--json").out)
+    assert {family["family"] for family in found["families"]} >= {"Alexnet", "Lenet"}
+    text = fedsim("devices", "validate", "meizu-16t").out
+    assert all(word in text for word in ("worst rows", "Lenet", "the energy of training above idle is"))
+
+
 def test_explain_shows_the_recipe_behind_a_metric(tmp_path):
     fedsim("run", write(tmp_path))
     (folder,) = (tmp_path / "results").iterdir()

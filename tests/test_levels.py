@@ -31,7 +31,8 @@ def with_rates(**rates):
     """Return a device whose classes run at these FLOP/s."""
     one = device(0)
     new = {OpClass(name): Rate(flops_per_s=rate, call_s=1e-6) for name, rate in rates.items()}
-    return replace(one, profile=replace(one.profile, rates={**one.profile.rates, **new}))
+    others = {kind: rate for kind, rate in one.profile.rates.items() if "." not in kind}
+    return replace(one, profile=replace(one.profile, rates=others | new))
 
 
 def work(level):

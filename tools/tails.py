@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from fedsim.fleet.points import Point, write_points
 from fedsim.fleet.profile import Rate
+from fedsim.fleet.writing import write_rates
 from fedsim.work import Load, OpClass
 
 MARK = "# Below: written by tools/fit_profiles.py"
@@ -61,22 +61,8 @@ def write(path: Path, tail: Tail) -> None:
     """Replace what follows the marker line of a profile."""
     head = path.read_text("utf-8").partition(MARK)[0].rstrip()
     low, high = tail.spread
-    lines = [head, "", MARK, "[rates]", f"spread = [{low:.2f}, {high:.2f}]", ""]
-    for kind, rate in tail.rates.items():
-        lines += [f"[rates.{kind}]", *rate_lines(rate), ""]
+    lines = [head, "", MARK, write_rates(tail.rates, tail.spread)]
     lines += ["[[source]]", 'what = "rates"', f'value = "spread {low:.2f} to {high:.2f}"', f'source = "{tail.source}"']
     lines += [f"year = {tail.year}", f'note = "{tail.note}"']
     lines += ["", write_points(tail.points)] if tail.points else []
     path.write_text("\n".join(lines) + "\n", "utf-8")
-
-
-def rate_lines(rate: Rate) -> Iterable[str]:
-    """Yield a rate's keys; a term that is absent has none."""
-    if math.isfinite(rate.flops_per_s):
-        yield f'flops = "{rate.flops_per_s / 1e9:.4g} GFLOP/s"'
-    if math.isfinite(rate.bytes_per_s):
-        yield f'bytes = "{rate.bytes_per_s / 1e9:.4g} GB/s"'
-    if rate.call_s >= 1e-3:
-        yield f'call = "{rate.call_s * 1e3:.4g} ms"'
-    elif rate.call_s:
-        yield f'call = "{rate.call_s * 1e6:.4g} us"'

@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A way to explain rows: the columns, the peak that bounds their arithmetic, and the cost of a call not in them.
+    """A way to explain rows: the columns, the peaks that bound them, and the cost of a call not in them.
 
     tolerance: a relative error above it counts by less than its square, so that a disturbed row bends little; 0: all
     count in full.
@@ -53,6 +53,7 @@ class Fit:
 
     columns: tuple[Column, ...]
     peak_flops_per_s: float = np.inf
+    peak_bytes_per_s: float = np.inf
     call_s: float = 0.0
     tolerance: float = 0.0
 
@@ -69,7 +70,8 @@ class Fit:
         seconds, root = np.array([row.seconds for row in rows]), np.sqrt(weight)
         seen = units.max(axis=0)
         scale = np.where(seen > 0, seen, 1.0)
-        lowest = np.array([1 / self.peak_flops_per_s if c.what == "flops" else 0.0 for c in self.columns]) * scale
+        least = {"flops": 1 / self.peak_flops_per_s, "bytes": 1 / self.peak_bytes_per_s, "calls": 0.0}
+        lowest = np.array([least[column.what] for column in self.columns]) * scale
         left = units / scale / seconds[:, None] * root[:, None]
         found = lsq_linear(left, (1 - self._calls(rows) / seconds) * root, bounds=(lowest, np.inf)).x
         return np.asarray(np.where(seen > 0, found, lowest) / scale)  # what no row shows is as fast as can be
@@ -90,10 +92,10 @@ class Fit:
             found[mine] = self.predict(costs, [rows[i] for i in mine])
         return found
 
-    def rates(self, costs: Vector) -> dict[str, Rate]:
-        """Return the costs as rates by kind; what the rows do not cost at all has no term."""
-        kinds = dict.fromkeys(kind for column in self.columns for kind in column.kinds)
-        return {kind: self._rate(kind, costs) for kind in kinds}
+    def rates(self, costs: Vector, kinds: Sequence[str] = ()) -> dict[str, Rate]:
+        """Return the costs as rates of *kinds*, or of all that columns name; what costs nothing at all has no term."""
+        named = kinds or dict.fromkeys(kind for column in self.columns for kind in column.kinds)
+        return {kind: self._rate(kind, costs) for kind in named}
 
     def _rate(self, kind: str, costs: Vector) -> Rate:
         found = {"calls": self.call_s} if self._fixed(kind) else {}
