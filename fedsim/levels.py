@@ -1,6 +1,6 @@
-"""How hard a device's network is pruned: Eq. 4 of REFT (arXiv 2308.13662), whose form is not public, by three readings and one by time.
+"""How hard a device's network is pruned: Eq. 4 of REFT (arXiv 2308.13662), whose form is not public, by four readings.
 
-A level is the share that goes, 0 to p_max < 1. Rates are believed ones, in FLOP/s.
+A level is the share that goes, 0 to p_max < 1. Rates are believed ones, in FLOP/s. The last reading, by time, is ours.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Eq4:
 
     A: what F lacks of *f_lambda*, the rate that earns the whole network. B: *p_max* at *f_min* and below, 0 at *f_max*
     and above, between them by the power *gamma*. C: the least level whose training takes at most *limit_s* seconds,
-    as many as its FLOP take at F. D, not the paper's: likewise, by seconds predicted without F.
+    as many as its FLOP take at F. D: likewise, by seconds predicted without F.
 
     >>> [Eq4("A", p_max=0.9, f_lambda=100.0).level(rate) for rate in (25.0, 1.0, 200.0)]
     [0.75, 0.9, 0.0]

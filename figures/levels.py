@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 
 from fedsim.fleet import CostModel, Device, Profile, load_profile, profile_names
@@ -115,7 +115,7 @@ def counted(rows: pd.DataFrame) -> pd.DataFrame:
 
 def markdown(found: pd.DataFrame) -> str:
     """Write what *counted* returns as Markdown."""
-    head = ("network", "limit", "chosen by", "devices", "pruned", "late", "late for sure", "times over", "in vain", "none")
+    head = ("network", "limit", "chosen by", "devices", "pruned", "late", "late at best", "over", "in vain", "none")
     lines = [f"| {' | '.join(head)} |", "| --- | ---: | --- |" + " ---: |" * (len(head) - 3)]
     for (network, way), row in found.iterrows():
         over = f"{row.over:.1f} (to {row.worst:.1f})" if row.late else ""
@@ -133,32 +133,37 @@ def draw(rows: pd.DataFrame) -> Figure:
         draw_network(levels, times, rows[rows.network == network])
         levels.set_title(f"{network}, {LIMITS_S[network]:g} s", loc="left", fontsize=10)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, [f"chosen by {label}" for label in labels], loc="outside upper center", ncols=3, frameon=False)
+    said = [f"chosen by {label}" for label in labels]
+    figure.legend(handles, said, loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 
 def draw_network(levels: Axes, times: Axes, rows: pd.DataFrame) -> None:
-    """Draw one network's levels and times; a cross where no level will do."""
+    """Draw one network's levels and times, with the profiles' bounds; a cross where no level will do."""
     devices = rows.drop_duplicates("device")
     places = {name: place for place, name in enumerate(devices.device)}
     for way in SHOWN:
         part = rows[rows.way == way]
         y, (colour, marker) = part.device.map(places), WAYS[way]
-        size = 120 if way == "time" else 26
-        levels.scatter(part.level, y, c=colour, marker=marker, s=size, label=way, zorder=3)
-        none = part.level.isna()
-        levels.scatter([1.0] * none.sum(), y[none], c=colour, marker="x", s=22)
-        if way != "time":
+        look = {"c": colour, "marker": marker, "s": 120 if way == "time" else 26, "zorder": 3}
+        levels.scatter(part.level, y, label=way, **look)
+        levels.scatter([1.0] * part.level.isna().sum(), y[part.level.isna()], c=colour, marker="x", s=22)
+        times.scatter(part.ratio, y, **look)
+        if way == "FLOPS":
             times.hlines(y, part.low, part.high, color=colour, lw=0.8, alpha=0.6)
-        times.scatter(part.ratio, y, c=colour, marker=marker, s=size, zorder=3)
-    levels.set(xlabel="level (× none will do)", xlim=(-0.05, 1.06), yticks=range(len(devices)))
-    levels.set_yticklabels(devices.device, fontsize=8)
-    levels.set_ylim(len(devices) - 0.4, -0.6)
-    times.set(xscale="log", xlabel="time it takes / limit")
+    levels.set(xlabel="level (x: none will do)", xlim=(-0.05, 1.06), ylim=(len(devices) - 0.4, -0.6))
+    levels.set_yticks(range(len(devices)), devices.device, fontsize=8)
+    times.set(xscale="log", xlabel="time it takes / limit", xlim=(0.05, None))
     times.axvline(1.0, color="0.2", lw=1)
     for axes in (levels, times):
-        axes.grid(axis="x", alpha=0.3)
-        for place in np.flatnonzero(devices.kind.to_numpy()[1:] != devices.kind.to_numpy()[:-1]):
+        rule(axes, list(devices.kind))
+
+
+def rule(axes: Axes, kinds: list[str]) -> None:
+    """Draw a line wherever another kind of device begins."""
+    axes.grid(axis="x", alpha=0.3)
+    for place, (kind, following) in enumerate(pairwise(kinds)):
+        if kind != following:
             axes.axhline(place + 0.5, color="0.6", lw=0.8)
 
 
@@ -172,7 +177,7 @@ def outcomes(folders: list[Path]) -> pd.DataFrame:
         for run in results.summary["runs"]:
             own = asked[(asked.method == run["method"]) & (asked.seed == run["seed"])]
             tasks = own.asked.sum()
-            row = {"study": folder.name.rpartition("-")[0], "method": run["method"], "seed": run["seed"], "asked": tasks}
+            row = {"study": results.summary["name"], "method": run["method"], "seed": run["seed"], "asked": tasks}
             row |= {"late": 100 * own.late.sum() / tasks, "heard": (own.done > 0).sum(), "kj": run["energy_j"] / 1e3}
             row |= {"wasted": 100 * run["wasted_j"] / run["energy_j"], "devices": len(own)}
             rows.append(row | {"accuracy": math.nan if run["accuracy"] is None else 100 * run["accuracy"]})

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -106,7 +106,9 @@ def test_by_flops_everybody_is_late_and_by_predicted_time_nobody(tmp_path):
     timed = scenario(tmp_path, method=[method("reft", levels=0.0)], schedule=sync(), **tables)
     (whole_s,) = (run["virtual_s"] for run in executed(timed, "cost-only", out="timed").summary["runs"])
     both = [method("reft", reading=reading, label=reading) for reading in "CD"]
-    found = executed(scenario(tmp_path, method=both, schedule=sync(deadline=f"{0.6 * whole_s} s"), **tables), "cost-only")
+    found = executed(
+        scenario(tmp_path, method=both, schedule=sync(deadline=f"{0.6 * whole_s} s"), **tables), "cost-only"
+    )
     by = found.devices.groupby("method", observed=True)
     assert (dict(by.late.sum()), dict(by.done.sum())) == ({"C": 2, "D": 0}, {"C": 0, "D": 2})
 
