@@ -1,6 +1,6 @@
-"""How hard a device's network is pruned: Eq. 4 of REFT (arXiv 2308.13662), whose form is not public, by three readings.
+"""How hard a device's network is pruned: Eq. 4 of REFT (arXiv 2308.13662), whose form is not public, by four readings.
 
-A level is the share that goes, 0 to p_max < 1. Rates are believed ones, in FLOP/s.
+A level is the share that goes, 0 to p_max < 1. Rates are believed ones, in FLOP/s. The last reading, by time, is ours.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ def estimated_rate(device: Device, *, error: float, seed: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Eq4:
-    """The level of a device that is believed to do F FLOP/s, by one of three readings.
+    """The level of a device that is believed to do F FLOP/s, by one of four readings.
 
     A: what F lacks of *f_lambda*, the rate that earns the whole network. B: *p_max* at *f_min* and below, 0 at *f_max*
-    and above, between them by the power *gamma*. C: the least level whose training takes at most *limit_s* seconds.
+    and above, between them by the power *gamma*. C: the least level whose training takes at most *limit_s* seconds,
+    as many as its FLOP take at F. D: likewise, by seconds predicted without F.
 
     >>> [Eq4("A", p_max=0.9, f_lambda=100.0).level(rate) for rate in (25.0, 1.0, 200.0)]
     [0.75, 0.9, 0.0]
@@ -63,13 +64,16 @@ class Eq4:
                 f"f_min is {self.f_min:g} and f_max {self.f_max:g} FLOP/s: reading B asks where a device's rate "
                 f"lies in the fleet; give its slowest and its fastest"
             )
-        if self.reading == "C" and not self.limit_s:
-            raise InputError("reading C prunes until training takes at most tau: set tau, or the schedule's deadline")
+        if self.reading in "CD" and not self.limit_s:
+            raise InputError(
+                f"reading {self.reading} prunes until training takes at most tau: set tau, or the schedule's deadline"
+            )
 
     def level(self, rate: float, seconds: Callable[[float], float] | None = None) -> float | None:
         """Return the level at *rate* FLOP/s; None: not even p_max will do.
 
-        *seconds*: the time of training at a level, which must not grow with it; only reading C asks.
+        *seconds*: the time of training at a level; only readings C and D ask. Where it grows with the level here and
+        there, the level still takes at most *limit_s*, but may not be the least.
         """
         if self.reading == "A":
             return min(max(1.0 - rate / self.f_lambda, 0.0), self.p_max)

@@ -2,14 +2,19 @@
 
 import math
 from dataclasses import replace
+from functools import cache, partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.errors import InputError
-from fedsim.fleet import load_profile, profile_names
+from fedsim.fleet import CostModel, load_profile, profile_names
 from fedsim.fleet.profile import Rate
+from fedsim.learn.data import DataSize
+from fedsim.learn.loads import training
+from fedsim.learn.models import make_spec
+from fedsim.learn.shrink import cut, uniform
 from fedsim.levels import GRID, Eq4, estimated_rate, from_level_on
 from fedsim.work import OpClass
 from tests.methods.hand import device
@@ -18,6 +23,7 @@ MAKE = {
     "A": Eq4("A", p_max=0.8, f_lambda=50.0),
     "B": Eq4("B", p_max=0.8, f_min=10.0, f_max=50.0, gamma=2.0),
     "C": Eq4("C", p_max=0.8, limit_s=2.0),
+    "D": Eq4("D", p_max=0.8, limit_s=2.0),
 }
 
 
@@ -53,9 +59,31 @@ def test_a_faster_device_is_never_pruned_more(reading, one, other):
     assert slow >= fast
 
 
+@given(st.sampled_from(profile_names()), st.floats(0.0, 1.5))
+def test_a_level_by_time_is_the_least_within_the_limit_under_the_cost_model(name, share):
+    profile, p_max = load_profile(name), 0.9
+    limit_s = share * training_s(profile, 0.0)
+    level = Eq4("D", p_max=p_max, limit_s=limit_s).level(math.nan, partial(training_s, profile))
+    if level is None:
+        assert training_s(profile, p_max) > limit_s
+    else:
+        assert training_s(profile, level) <= limit_s
+        assert level == 0.0 or training_s(profile, level - 1 / GRID) > limit_s
+
+
+@cache
+def training_s(profile, level):
+    """Return the predicted time of an epoch of 64 images by a perceptron of which *level* of the units is gone."""
+    spec = make_spec("mlp", 10, (1, 8, 8), hidden=(100,)).as_params()
+    data = DataSize(64, (1, 8, 8), 10, 65)
+    left = cut(spec, uniform(spec, level))
+    return CostModel().seconds(profile, training(left, data, epochs=1, batch_size=8, optimizer="sgd")).value
+
+
 @pytest.mark.parametrize(
     ("made", "said"),
     [
+        (Eq4("D", p_max=0.5), "reading D prunes until training takes at most tau: set tau"),
         (Eq4("B", p_max=0.5), "f_min is 0 and f_max 0 FLOP/s: reading B asks"),
         (Eq4("B", p_max=0.5, f_min=2.0, f_max=2.0), "give its slowest and its fastest"),
         (Eq4("C", p_max=0.5), "set tau, or the schedule's deadline"),
@@ -74,7 +102,7 @@ def test_a_reading_with_all_that_it_goes_by_is_taken(made):
 @pytest.mark.parametrize("name", profile_names())
 def test_every_profile_has_a_finite_rate(name):
     rate = estimated_rate(replace(device(0), profile=load_profile(name)), error=0.0, seed=0)
-    assert 1e9 < rate < 1e13
+    assert 1e9 < rate < 1e14
 
 
 def test_the_rate_is_that_of_equal_shares_of_convolutions_and_products():

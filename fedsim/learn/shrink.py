@@ -94,7 +94,7 @@ class Policy:
         groups_of(spec)
         if by_cost and self.name == "global_l1":
             raise InputError(
-                "policy 'global_l1' cuts by value, which reading C cannot price: choose 'uniform' or 'cap'"
+                "policy 'global_l1' cuts by value, which readings C and D cannot price: choose 'uniform' or 'cap'"
             )
 
     def widths(self, spec: Spec, level: float) -> Widths:

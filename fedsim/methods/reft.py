@@ -44,13 +44,14 @@ class State:
 class Reft:
     """Prune by believed FLOP/s F: A, 1 - F / f_lambda; B, where F lies from f_min to f_max; C, to train within tau.
 
+    Reading D, which is not the paper's: to be done within tau by predicted time, transfers included, whatever F is.
     tau: 0 s for the deadline. levels: fixed ones by group of the fleet, in its order and over again. Policy cap: to
     conv_cap and hidden_cap at p_max. estimate_error: log-normal, of F. importance: what replies weigh by.
     architectures: models by group, as levels, with their default options. warmup: versions that send whole networks.
     distil_lr: 0 for that of training. smallest: distil at p_max too.
     """
 
-    reading: Literal["A", "B", "C"] = "A"
+    reading: Literal["A", "B", "C", "D"] = "A"
     f_lambda: Annotated[FlopRate, Gt(0)] = 100e9
     f_min: FlopRate = 0.0
     f_max: FlopRate = 0.0
@@ -82,7 +83,7 @@ class Reft:
         named = {n: init_model(spec=self._spec(ctx, n), seed=ctx.seed("init", n)) for n in self.architectures}
         models = named or {"global": ctx.initial}
         for name in models:
-            self._policy.check(self._spec(ctx, name), by_cost=self.reading == "C" and not self.levels)
+            self._policy.check(self._spec(ctx, name), by_cost=self.reading in "CD" and not self.levels)
         return State(models, self._smallest(ctx, models))
 
     def plan(self, ctx: Context, state: State, device: Device) -> Work | None:
@@ -108,10 +109,16 @@ class Reft:
         if self.levels:
             return from_level_on(self.levels[device.key[0] % len(self.levels)], self.p_max)
         rate = estimated_rate(device, error=self.estimate_error, seed=ctx.seed("estimate", device.key))
-        flops = 3 * 2 * device.samples * self.train.epochs / rate  # forward and twice backward, 2 a multiply-add
-        spec = self._spec(ctx, self._name(device))
-        level = self._eq4(ctx).level(rate, lambda p: flops * macs(cut(spec, self._policy.widths(spec, p))))
+        level = self._eq4(ctx).level(rate, lambda p: self._seconds(ctx, state, device, level=p, rate=rate))
         return () if level is None else from_level_on(level, self.p_max)
+
+    def _seconds(self, ctx: Context, state: State, device: Device, *, level: float, rate: float) -> float:
+        """Return how long *device* is thought to take at *level*: by its *rate* in FLOP/s, or as predicted."""
+        if self.reading == "D":
+            return ctx.quote(device, self._work(ctx, state, device, level=level)).seconds
+        spec = self._spec(ctx, self._name(device))
+        flops = 3 * 2 * device.samples * self.train.epochs  # forward and twice backward, 2 a multiply-add
+        return flops * macs(cut(spec, self._policy.widths(spec, level))) / rate
 
     def _eq4(self, ctx: Context) -> Eq4:
         ends = {"f_lambda": self.f_lambda, "f_min": self.f_min, "f_max": self.f_max, "gamma": self.gamma}

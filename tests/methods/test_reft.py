@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from fedsim.errors import InputError, NeedsValues
@@ -14,9 +16,9 @@ from fedsim.levels import estimated_rate
 from fedsim.method import Quote
 from fedsim.methods.reft import Reft
 from fedsim.training import Train
-from tests.contract.small import TASK, digests
+from tests.contract.small import TASK, digests, scenario
 from tests.methods.hand import PUBLIC, Hand, device
-from tests.methods.runs import ALONE, billed, executed, method, metrics, together
+from tests.methods.runs import ALONE, STILL, billed, executed, method, metrics, together
 
 PLAIN = Train(batch_size=8)
 FOUR = [{**ALONE[0], "count": 4}]
@@ -86,6 +88,33 @@ def test_reading_c_drops_no_more_than_the_time_asks():
     hand = Hand(HIDDEN, deadline_s=0.904 * whole_s)
     made = [Reft(reading="C"), *(Reft(reading="C", tau=share * whole_s) for share in (1.001, 0.505, 0.114, 0.09))]
     assert [planned(hand, one) for one in made] == [90, 100, 50, 11, None]
+
+
+@given(tau=st.floats(0.11, 0.45), error=st.floats(0.0, 1.0))
+def test_reading_d_keeps_as_many_units_as_predicted_time_allows_whatever_is_believed(tau, error):
+    """An order takes 0.1 s and 3 ms a unit; a level is as many units in a hundred gone."""
+    hand, made = Hand(HIDDEN), Reft(reading="D", tau=tau, estimate_error=error)
+    hand.quoted = lambda dev, work: Quote(0.1 + 0.003 * units_of(hand, work.down[0]), 0.0, 0, 0, 0.0, fits=True)
+    allowed = [units for units in range(10, 101) if 0.1 + 0.003 * units <= tau]
+    assert planned(hand, made) == (max(allowed) if allowed else None)
+
+
+def test_by_flops_everybody_is_late_and_by_predicted_time_nobody(tmp_path):
+    """In six tenths of the time that the whole network takes, which FLOPS think a third of what it is."""
+    task, fleet = {**TASK, "model": {"name": "resnet8", "width": 0.25}}, [{**ALONE[0], "count": 2}]
+    tables = {"task": task, "fleet": fleet, "availability": STILL}
+    timed = scenario(tmp_path, method=[method("reft", levels=0.0)], schedule=sync(), **tables)
+    (whole_s,) = (run["virtual_s"] for run in executed(timed, "cost-only", out="timed").summary["runs"])
+    both = [method("reft", reading=reading, label=reading) for reading in "CD"]
+    found = executed(
+        scenario(tmp_path, method=both, schedule=sync(deadline=f"{0.6 * whole_s} s"), **tables), "cost-only"
+    )
+    by = found.devices.groupby("method", observed=True)
+    assert (dict(by.late.sum()), dict(by.done.sum())) == ({"C": 2, "D": 0}, {"C": 0, "D": 2})
+
+
+def sync(**changes):
+    return {"kind": "sync", "rounds": 1, "cohort": 2, **changes}
 
 
 def test_a_wrong_estimate_changes_the_network_and_is_the_same_all_along():
@@ -211,7 +240,9 @@ def test_replies_to_different_versions_make_one_teacher():
     [
         ({"reading": "B"}, "give its slowest and its fastest"),
         ({"reading": "C"}, "set tau, or the schedule's deadline"),
-        ({"reading": "C", "tau": 1.0, "policy": "global_l1"}, "reading C cannot price"),
+        ({"reading": "C", "tau": 1.0, "policy": "global_l1"}, "readings C and D cannot price"),
+        ({"reading": "D"}, "reading D prunes until .* set tau, or the schedule's deadline"),
+        ({"reading": "D", "tau": 1.0, "policy": "global_l1"}, "readings C and D cannot price"),
     ],
 )
 def test_options_that_leave_the_level_open_are_refused(options, said):
