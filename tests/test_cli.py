@@ -48,7 +48,7 @@ def test_run_as_json_prints_one_object_and_it_is_the_summary(tmp_path):
     assert (ran.code, ran.err, ran.out.count("\n")) == (0, "", 1)
     (folder,) = (tmp_path / "there").iterdir()
     assert summary == json.loads((folder / "summary.json").read_text()) == Results.find(folder).summary
-    assert list(summary) == ["name", "digest", "out", "peaks_only", "runs"]
+    assert list(summary) == ["name", "digest", "out", "peaks_only", "unmetered", "runs"]
     assert list(summary["runs"][0])[:19] == [
         "method", "seed", "status", "timeline_digest", "accuracy", "virtual_s", "up_bytes", "down_bytes", "energy_j",
         "wasted_s", "wasted_bytes", "wasted_j", "rounds", "jobs_run", "jobs_cached", "wall_s", "peak_rss_bytes",
@@ -101,7 +101,7 @@ def test_check_prints_the_scenario_with_its_defaults_and_it_loads_again(tmp_path
 
 def test_check_as_json_prices_a_round_of_every_method_on_every_group(tmp_path):
     report = json.loads(fedsim("check", write(tmp_path), "--json").out)
-    assert list(report) == ["name", "digest", "resolved", "fleet", "peaks_only", "costs"]
+    assert list(report) == ["name", "digest", "resolved", "fleet", "peaks_only", "unmetered", "costs"]
     assert [(row["method"], row["profile"]) for row in report["costs"]] == [
         ("fedavg", "raspberry-pi-4"), ("fedavg", "laptop"), ("fedprox", "raspberry-pi-4"), ("fedprox", "laptop"),
     ]  # fmt: skip
