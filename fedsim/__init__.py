@@ -18,14 +18,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fedsim import learn
+    from fedsim.predicting import Prediction, predict_step
     from fedsim.results import Results
     from fedsim.runner import run
 
     __version__: str
 
-__all__ = ["Results", "__version__", "learn", "run"]
+__all__ = ["Prediction", "Results", "__version__", "learn", "predict_step", "run"]
 
-_MODULE_OF = {"Results": "fedsim.results", "run": "fedsim.runner"}
+_MODULE_OF = {
+    "Prediction": "fedsim.predicting",
+    "Results": "fedsim.results",
+    "predict_step": "fedsim.predicting",
+    "run": "fedsim.runner",
+}
 
 
 def __getattr__(name: str) -> Any:

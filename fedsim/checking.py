@@ -9,7 +9,7 @@ from typing import Any
 from fedsim.errors import NeedsValues
 from fedsim.execute.cost_only import CostOnly
 from fedsim.experiment import Experiment
-from fedsim.fleet import peaks_only
+from fedsim.fleet import peaks_only, unmetered
 from fedsim.results import RunKey
 from fedsim.sim import Simulation
 
@@ -31,6 +31,7 @@ def survey(experiment: Experiment) -> dict[str, Any]:
         "resolved": scenario.resolved(),
         "fleet": _fleet(experiment),
         "peaks_only": peaks_only(experiment.profiles),
+        "unmetered": unmetered(experiment.profiles),
         "costs": [row for method in scenario.method for row in _costs(experiment, method.label)],
     }
 

@@ -156,7 +156,8 @@ class Experiment:
         rates = [sorted(g.profile.rates.items()) for g in world.fleet.groups]
         radios = [g.profile.radio_for(g.link.technology) for g in world.fleet.groups]  # those in use alone
         server = sorted(world.server.rates.items())
-        return hashlib.sha256(repr((parts, rates, radios, server)).encode()).hexdigest()[:16]
+        exact = [sorted(profile.exact.items()) for profile in self.profiles]
+        return hashlib.sha256(repr((parts, rates, radios, server, exact)).encode()).hexdigest()[:16]
 
     def _fleet(self, problem: Problem) -> Fleet:
         groups = [Group(self._profile(g.profile), link_from(g.link), g.count) for g in self.scenario.fleet]

@@ -70,6 +70,11 @@ class Measured:
         return [point for point in self.points if point.step == "check"]
 
     @property
+    def where(self) -> str:
+        """What was measured, such as "cpu, 2 threads"."""
+        return f"{self.device.type}, {self.threads} thread{'s'[: self.threads > 1]}"
+
+    @property
     def error(self) -> float:
         """The mean absolute error on whole networks that the fit never saw."""
         return sum(abs(p.fitted_s / p.seconds - 1) for p in self.checks) / len(self.checks)

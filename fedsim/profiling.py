@@ -64,7 +64,7 @@ def _sources(machine: Machine, found: Measured) -> Iterable[Source]:
     told = f"{len(found.points) - len(found.checks)} timings, fitted; {len(found.checks)} whole networks, checked"
     low, high = found.drift
     note = (
-        f"torch {torch.__version__} on {found.device.type}, {found.threads} threads; mean error on whole networks "
+        f"torch {torch.__version__} on {found.where}; mean error on whole networks "
         f"{found.error:.1%}; the machine's speed drifted from {low:.2f}x to {high:.2f}x meanwhile, divided out"
     )
     yield Source("memory", written(machine.memory_bytes, "size"), "the operating system", year)

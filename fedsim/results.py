@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fedsim.errors import InputError, RunError
-from fedsim.fleet.trust import said_of
+from fedsim.fleet.trust import said_of, said_of_power
 from fedsim.timeline import Timeline, read_table, write_table
 from fedsim.units import short_bytes, short_energy, short_time
 
@@ -227,6 +227,8 @@ def markdown(summary: Mapping[str, Any]) -> str:
     lines += ["", CAPTION]
     if summary["peaks_only"]:
         lines += ["", said_of(summary["peaks_only"])]
+    if summary["unmetered"]:
+        lines += ["", said_of_power(summary["unmetered"])]
     return "\n".join([*lines, ""])
 
 

@@ -18,7 +18,7 @@ from fedsim.evaluation import Evaluation
 from fedsim.execute.build import Choice, build
 from fedsim.execute.cost_only import CostOnly
 from fedsim.experiment import Experiment, Where, prepare
-from fedsim.fleet import Fleet, peaks_only
+from fedsim.fleet import Fleet, peaks_only, unmetered
 from fedsim.learn.problem import Problem
 from fedsim.learn.values import measure
 from fedsim.provenance import code_digest, package_digest
@@ -88,7 +88,7 @@ def _run_all(experiment: Experiment, path: Path, how: How) -> Results:
     done: list[dict[str, Any]] = []
     summary = {
         "name": experiment.scenario.name, "digest": experiment.digest, "out": str(path),
-        "peaks_only": peaks_only(experiment.profiles), "runs": done,
+        "peaks_only": peaks_only(experiment.profiles), "unmetered": unmetered(experiment.profiles), "runs": done,
     }  # fmt: skip
     try:
         for key in experiment.keys:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.syntax import Syntax
 from rich.table import Table
 
-from fedsim.fleet import said_of
+from fedsim.fleet import said_of, said_of_power
 from fedsim.results import CAPTION, HEADERS, cells
 from fedsim.scenario import to_toml
 from fedsim.units import short_bytes, short_energy, short_time
@@ -73,7 +73,7 @@ def summary(found: Mapping[str, Any]) -> None:
     out.print(f"[bold]{escape(found['name'])}[/]")
     out.print(made)
     out.print(CAPTION, style="dim", highlight=False)
-    _peaks(out, found)
+    doubts(out, found)
     if any(one["accuracy"] is None and one["executor"] != "cost-only" for one in found["runs"]):
         out.print("acc -: there is no test set, so nothing is evaluated, and lazily nothing was trained")
     for one in found["runs"]:
@@ -94,7 +94,7 @@ def survey(report: Mapping[str, Any]) -> None:
     out.print(_fleet(out, report["fleet"]))
     out.print("\n[bold]One round of one device[/], the first of its group, alone on its link")
     out.print(_costs(out, report["costs"]))
-    _peaks(out, report)
+    doubts(out, report)
     statuses = {row["status"] for row in report["costs"]}
     out.print("energy: idle power and the radio's tails included, the last one in full", style="dim", highlight=False)
     for status, meaning in _COST_STATUS.items():
@@ -102,10 +102,12 @@ def survey(report: Mapping[str, Any]) -> None:
             out.print(f"{status}: {meaning}", style="dim", highlight=False)
 
 
-def _peaks(out: Console, found: Mapping[str, Any]) -> None:
-    """Say what rests on peaks only, if anything does."""
+def doubts(out: Console, found: Mapping[str, Any]) -> None:
+    """Say what rests on peaks only, and whose power is not known."""
     if found["peaks_only"]:
         out.print(escape(said_of(found["peaks_only"])), style="dim", highlight=False)
+    if found["unmetered"]:
+        out.print(escape(said_of_power(found["unmetered"])), style="dim", highlight=False)
 
 
 def _fleet(out: Console, rows: Iterable[Mapping[str, Any]]) -> Table:

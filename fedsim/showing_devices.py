@@ -1,4 +1,4 @@
-"""What the command prints of devices: profiles, links, how far off they are, and what was measured."""
+"""What the command prints of devices: profiles, links, how far off they are, and predictions."""
 
 from __future__ import annotations
 
@@ -17,24 +17,17 @@ from fedsim.fleet import Link, Profile
 from fedsim.fleet.profile import KINDS, PEAK_ONLY
 from fedsim.fleet.radio import Line, Radio
 from fedsim.fleet.source import Source
-from fedsim.showing import console, table
-from fedsim.units import short_bytes, short_time
+from fedsim.showing import console, doubts, table
+from fedsim.units import short_bytes, short_energy, short_time
 
-if TYPE_CHECKING:  # they bring scipy and torch
+if TYPE_CHECKING:  # it brings scipy
     from fedsim.measuring import Measured
     from fedsim.validating import Family, Miss, Score
 
 _TITLED = 130
-_RATES_FROM = {"measured training": "training", "measured inference": "inference", PEAK_ONLY: "peaks"}
-_SCORES = (
-    "errors are mean absolute ones; unseen, and FLOPs (one time per FLOP): the row's family (fam) was left out of the "
-    "fit\nholds: rows whose true time is within; others: within the interval that the other families give"
-)
-_FAMILY = ("rows", "fitted", "unseen", "bias")
-_MISS = ("batch", "measured", "unseen", "error")
-_RATES = ("GFLOP/s", "GB/s", "us per call")
 _CHECK = ("batch", "measured", "predicted", "off by")
 _FAR_OFF = 1.1  # a drift that is worth a word
+_RATES_FROM = {"measured training": "training", "measured inference": "inference", PEAK_ONLY: "peaks"}
 
 
 def profiles(found: Iterable[Profile]) -> None:
@@ -84,6 +77,12 @@ def profile(p: Profile) -> None:
     out.print(rates)
     out.print()
     out.print(_radios(out, p.radio))
+    if p.exact:
+        steps = table(out, "exact times, which win over the rates", "time", right=("time",))
+        for name, seconds in p.exact.items():
+            steps.add_row(escape(name), short_time(seconds))
+        out.print()
+        out.print(steps)
     out.print()
     for s in p.sources:
         _source(out, s)
@@ -121,14 +120,67 @@ def misses(families: Iterable[Family], worst: Iterable[Miss]) -> None:
         rows.add_row(
             escape(m.name), m.step, str(m.batch), short_time(m.seconds), short_time(m.unseen_s), f"{m.error:+.1%}"
         )
-    for each in (made, rows):
-        if each.row_count:
+    for part in (made, rows):
+        if part.row_count:
             out.print()
-            out.print(each)
+            out.print(part)
+
+
+def predictions(found: Mapping[str, Any]) -> None:
+    """Print what a step takes on devices; of one also which class of work takes the time."""
+    out = console()
+    out.print(f"[bold]{escape(found['step'])}[/], {found['what']}", highlight=False)
+    out.print(f"{_count(found['parameters'])} parameters, {_flops(found['flops'])}", highlight=False)
+    numbers = ("time", "90 % within", "energy", "memory", "RAM")
+    made = table(out, "device", *numbers, right=numbers)
+    for row in found["devices"]:
+        made.add_row(escape(row["device"]), *_predicted(row))
+    out.print(made)
+    if len(found["devices"]) == 1:
+        _split(out, found["devices"][0])
+    out.print(_PREDICTIONS, style="dim", highlight=False)
+    doubts(out, found)
+
+
+def _predicted(row: Mapping[str, Any]) -> list[str]:
+    memory = [short_bytes(row["memory_bytes"]), short_bytes(row["ram_bytes"])]
+    if not row["fits"]:
+        return ["-", "[red]does not fit[/]", "-", *memory]
+    low, high = (short_time(row[f"seconds_{end}"]) for end in ("low", "high"))
+    within = "exact" if row["exact"] and low == high else f"{low} to {high}"
+    return [short_time(row["seconds"]), within, short_energy(row["joules"]), *memory]
+
+
+def _split(out: Console, row: Mapping[str, Any]) -> None:
+    """Say which three classes of work take the most time."""
+    longest = list(row["seconds_by_class"].items())[:3]
+    shares = ", ".join(f"{kind} {s / row['seconds']:.0%}" for kind, s in longest if s)
+    if shares and row["fits"]:
+        out.print(f"most of the time: {shares}", highlight=False)
+
+
+def _flops(n: float) -> str:
+    return f"{n / 1e12:.3g} TFLOP" if n >= 1e12 else f"{n / 1e9:.3g} GFLOP"
+
+
+def _count(n: int) -> str:
+    return f"{n / 1e6:.3g} M" if n >= 1e6 else f"{n:,}"
+
+
+_PREDICTIONS = "energy: idle power included; memory: the step's tensors, the program itself comes on top"
 
 
 def _percent(share: float | None, digits: int = 1) -> str:
     return "-" if share is None else f"{share:.{digits}%}"
+
+
+_SCORES = (
+    "errors are mean absolute ones; unseen, and FLOPs (one time per FLOP): the row's family (fam) was left out of the "
+    "fit\nholds: rows whose true time is within; others: within the interval that the other families give"
+)
+_FAMILY = ("rows", "fitted", "unseen", "bias")
+_MISS = ("batch", "measured", "unseen", "error")
+_RATES = ("GFLOP/s", "GB/s", "us per call")
 
 
 def _source(out: Console, s: Source, *, of: str = "") -> None:
@@ -163,7 +215,7 @@ def profile_in_full(p: Profile) -> dict[str, Any]:
     rates = {k: {term: _known(getattr(rate, term)) for term in terms} for k, rate in p.rates.items()}
     radio = {name: _radio_facts(r) for name, r in p.radio.items()}
     sources = [asdict(s) for s in p.sources]
-    return {**profile_facts(p), "rates": rates, "radio": radio, "sources": sources}
+    return {**profile_facts(p), "rates": rates, "radio": radio, "exact": dict(p.exact), "sources": sources}
 
 
 def _radio_facts(r: Radio) -> dict[str, Any]:
@@ -208,7 +260,7 @@ def measured_facts(path: Path, found: Measured) -> dict[str, Any]:
 
 
 def _how(found: Measured) -> str:
-    return f"{len(found.points)} timings in {short_time(found.seconds)}, {found.device.type}, {found.threads} threads"
+    return f"{len(found.points)} timings in {short_time(found.seconds)}, {found.where}"
 
 
 def _warnings(found: Measured) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fedsim.fleet.profile import load_profile
 from tails import Tail
+
+from fedsim.fleet.profile import load_profile
 
 PROFILE = "epyc-zen4-core"
 GFLOPS, COPY_MB_PER_S = 86.9, 12.3e3  # of that core: products of 2048 x 2048, copies of 64 MiB

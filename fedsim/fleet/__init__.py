@@ -5,7 +5,7 @@ from fedsim.fleet.cost import CostModel
 from fedsim.fleet.fleet import Device, Fleet, Group
 from fedsim.fleet.link import Link, link_from, link_names, load_link
 from fedsim.fleet.profile import Profile, load_profile, profile_names
-from fedsim.fleet.trust import peaks_only, said_of
+from fedsim.fleet.trust import peaks_only, said_of, said_of_power, unmetered
 
 __all__ = [
     "Always",
@@ -24,4 +24,6 @@ __all__ = [
     "peaks_only",
     "profile_names",
     "said_of",
+    "said_of_power",
+    "unmetered",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,12 +16,13 @@ from fedsim.fleet.radio import Radio, radio_from, shared_radios
 from fedsim.fleet.source import Source, sources_in
 from fedsim.fleet.table import Table, read_toml
 from fedsim.work import KINDS as WORK
-from fedsim.work import Op, OpClass
+from fedsim.work import WAYS, Op, OpClass, step_name
 
 KINDS = ("sbc", "jetson", "phone", "laptop", "desktop", "server", "gpu")
 PEAK_ONLY = "peak only"
 QUALITIES = ("measured training", "measured inference", PEAK_ONLY)
 _OPTIONAL = OpClass.ALLOCATE, OpClass.IMAGE
+_STEP = re.compile(rf".+/[1-9]\d*/[1-9]\d*(x[1-9]\d*)*/({'|'.join(map(re.escape, WAYS))})/[1-9]\d*")
 _NO_DEVICES = ("links", "radios")  # files of the same folder
 
 
@@ -56,7 +58,8 @@ class Profile:
 
     ``radio``: by technology, its own before the shared ones; one of its own called default stands for all others.
     ``spread`` holds factors on a predicted time: 90 % of true times lie between low and high. ``points`` are the
-    measured times behind the rates, where they are known one by one.
+    measured times behind the rates, where they are known one by one. ``exact`` holds the seconds of whole steps by
+    name, which win over the rates.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Profile:
     sources: tuple[Source, ...] = field(repr=False)
     battery_j: float | None = None
     points: tuple[Point, ...] = field(default=(), repr=False)
+    exact: Mapping[str, float] = field(default_factory=dict, repr=False, hash=False)
 
     def rate(self, kind: str) -> Rate:
         """Return the rate of a kind of work, or of the nearest kind above it that has one; of neither, a free one."""
@@ -132,6 +136,7 @@ def _parsed(table: Table) -> Profile:
         sources=sources_in(table),
         battery_j=table.quantity("battery", "energy") if "battery" in table.values else None,
         points=read_points(table.table("points")) if table.has("points") else (),
+        exact=_exact(table.table("exact")) if table.has("exact") else {},
     )
     power.close()
     table.close()
@@ -170,6 +175,20 @@ def _rate(table: Table) -> Rate:
     if rate == Rate():
         raise InputError(f"{table.where} is empty, so this class would be free; give flops, bytes or call")
     return rate
+
+
+def _exact(table: Table) -> dict[str, float]:
+    """Return the seconds of whole steps by their names."""
+    for name in table.values:
+        if not _STEP.fullmatch(name):
+            example = step_name("resnet18/10/3x32x32", "sgd", 16)
+            raise InputError(
+                f"{table.where}: {name!r} names no step; write model/classes/shape/what is done/batch, such as "
+                f"{example!r}, with one of {', '.join(WAYS)}; fedsim devices predict prints the name of each"
+            )
+        if not table.quantity(name, "time"):
+            raise InputError(f"{table.where}: the step {name!r} takes no time; write what was measured")
+    return {name: table.quantity(name, "time") for name in table.values}
 
 
 def _radios(tables: Mapping[str, Table]) -> Mapping[str, Radio]:

@@ -1,4 +1,4 @@
-"""How far a fleet's times can be trusted: which of its profiles rest on nothing but peaks."""
+"""How far a fleet's times and energy can be trusted: which of its profiles rest on nothing but peaks, or lack power."""
 
 from __future__ import annotations
 
@@ -34,3 +34,18 @@ def said_of(found: Mapping[str, Any]) -> str:
         f"{len(names)} of {found['of']} profiles {rest} on peaks only ({', '.join(names)}): "
         f"{their} times may be off by {bounds}"
     )
+
+
+def unmetered(profiles: Iterable[Profile]) -> list[str]:
+    """Return the names of the profiles whose power nobody measured, so that their energy counts as nothing."""
+    return sorted({profile.name for profile in profiles if not profile.idle_w and not profile.busy_w})
+
+
+def said_of_power(names: Iterable[str]) -> str:
+    """Return the sentence that says what :func:`unmetered` found.
+
+    >>> said_of_power(["mine"])
+    'power was not measured, so that energy counts as 0 J: mine; give [power] of the profile its watts'
+    """
+    who = ", ".join(names)
+    return f"power was not measured, so that energy counts as 0 J: {who}; give [power] of the profile its watts"

@@ -11,7 +11,7 @@ from fedsim.fleet.profile import Rate
 def write_rates(rates: Mapping[str, Rate], spread: tuple[float, float]) -> str:
     """Return the table [rates], numbers to four digits."""
     low, high = spread
-    lines = ["[rates]", f"spread = [{low:.2f}, {high:.2f}]", ""]
+    lines = ["[rates]", f"spread = [{low:.3g}, {high:.3g}]", ""]
     for kind, rate in rates.items():
         lines += [f"[rates.{kind}]", *_terms(rate), ""]
     return "\n".join(lines)

@@ -60,7 +60,8 @@ def _step(spec: tuple[Any, ...], optimizer: str) -> AffineLoad:
     alike = uniform_specs(spec)
     if alike:
         return mean_load([_step(each, optimizer) for each in alike])
-    return traced(ModelSpec.from_params(spec), optimizer)
+    model = ModelSpec.from_params(spec)
+    return replace(traced(model, optimizer), network=_known_as(model), way=optimizer)
 
 
 def traced(model: ModelSpec, optimizer: str, *, build: Callable[[], nn.Module] | None = None) -> AffineLoad:
@@ -80,7 +81,13 @@ def _forward(spec: tuple[Any, ...]) -> AffineLoad:
     if alike:
         return mean_load([_forward(each) for each in alike])
     model = ModelSpec.from_params(spec)
-    return affine_forward(model.build, model.shape, dtype=model.dtype)
+    line = affine_forward(model.build, model.shape, dtype=model.dtype)
+    return replace(line, network=_known_as(model), way="forward")
+
+
+def _known_as(model: ModelSpec) -> str:
+    """Return the name under which profiles may know the times of *model*: none for a part of a network."""
+    return "" if model.widths else model.in_full
 
 
 def uniform_specs(spec: tuple[Any, ...]) -> tuple[tuple[Any, ...], ...]:

@@ -20,7 +20,7 @@ from torch import nn
 from fedsim.errors import InputError, unknown
 from fedsim.learn.data import is_tokens
 from fedsim.learn.groups import Group, Widths, find_groups, narrow
-from fedsim.learn.options import bind_options
+from fedsim.learn.options import bind_options, default_options
 from fedsim.learn.pretrained import KINDS, completed, hf_bert, hf_distilbert, hf_roberta, hf_vit, torchvision_vit
 from fedsim.learn.resnet import GROUPS, resnet8, resnet12, resnet18
 from fedsim.learn.text import bert_tiny, lstm
@@ -53,6 +53,15 @@ class ModelSpec:
         """The type of what the network takes: whole numbers for tokens."""
         return torch.int64 if is_tokens(self.shape) else torch.float32
 
+    @property
+    def in_full(self) -> str:
+        """The name with what differs from the defaults, classes and shape, such as "resnet18(width=0.5)/10/3x32x32".
+
+        Cut networks go by the name of the whole one.
+        """
+        usual = default_options(MODELS[self.name])
+        return network_name(self.name, self.classes, self.shape, {k: v for k, v in self.options if v != usual[k]})
+
     def build(self) -> nn.Module:
         """Build the module on the current torch device, initialised from the torch seed."""
         whole = MODELS[self.name](self.classes, self.shape, **dict(self.options))
@@ -71,6 +80,16 @@ class ModelSpec:
     def from_params(cls, params: tuple[Any, ...]) -> ModelSpec:
         """Return the spec that ``as_params`` wrote."""
         return cls(*params)
+
+
+def network_name(name: str, classes: int, shape: tuple[int, ...], options: Mapping[str, object]) -> str:
+    """Return what a network is called in the names of steps.
+
+    >>> network_name("mlp", 10, (1, 28, 28), {"hidden": (64, 32)})
+    'mlp(hidden=64x32)/10/1x28x28'
+    """
+    given = ",".join(f"{key}={_across(value)}" for key, value in sorted(options.items()))
+    return f"{name}({given})/{classes}/{_across(shape)}" if given else f"{name}/{classes}/{_across(shape)}"
 
 
 def build_model(name: str, *, classes: int, shape: tuple[int, ...], **options: object) -> nn.Module:
@@ -232,6 +251,10 @@ def _flat(features: nn.Module, shape: tuple[int, ...]) -> int:
     with torch.no_grad():
         out = copy.deepcopy(features).to("meta").eval()(torch.empty(1, *shape, device="meta"))
     return int(out[0].numel())
+
+
+def _across(value: object) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def _check_positive(what: str, name: str, values: tuple[Any, ...]) -> None:

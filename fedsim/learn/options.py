@@ -18,13 +18,18 @@ _KINDS = {
 }
 
 
+def default_options(rule: Callable[..., Any]) -> dict[str, Any]:
+    """Return *rule*'s keyword-only options with their defaults, ``inspect.Parameter.empty`` where there is none."""
+    return {p.name: p.default for p in inspect.signature(rule).parameters.values() if p.kind is p.KEYWORD_ONLY}
+
+
 def bind_options(what: str, rule: Callable[..., Any], given: Mapping[str, object]) -> dict[str, Any]:
     """Return *rule*'s keyword-only options with *given* filled in, each of its default's type.
 
     A whole number does for a number, and for a list of one. *what* names the rule in errors.
     Raises InputError on an unknown, a missing or a mistyped option.
     """
-    known = {p.name: p.default for p in inspect.signature(rule).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    known = default_options(rule)
     for name in given:
         if name not in known:
             raise InputError(f"{what}: {unknown('option', name, known)}; correct its name or remove it")

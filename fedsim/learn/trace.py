@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fedsim.errors import InputError, unknown
 from fedsim.learn.kernels import FREE, count, fresh_bytes, nbytes, storage_bytes, storage_key, tensors, unique_bytes
-from fedsim.work import Load, Op, OpClass
+from fedsim.work import Load, Op, OpClass, Step, step_name
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -64,12 +64,15 @@ class Piece(NamedTuple):
 class AffineLoad:
     """A Load that grows with the batch along a straight line, ``fixed + batch * each``, large *pieces* apart.
 
+    ``network`` and ``way`` name the step for profiles that may know its time; without a network it is nobody's.
     Exact from two examples up; of a single one torch skips some copies (10 % of a ViT's memory traffic).
     """
 
     fixed: Load
     each: Load
     pieces: tuple[Piece, ...] = ()
+    network: str = ""
+    way: str = ""
 
     def at(self, batch: int) -> Load:
         """Return the Load of a batch of *batch* examples."""
@@ -78,7 +81,13 @@ class AffineLoad:
         kinds = self.fixed.ops.keys() | self.each.ops.keys()
         ops = {k: self.fixed.ops.get(k, Op()) + self.each.ops.get(k, Op()) * batch for k in sorted(kinds)}
         taken = allocations((piece.fixed + batch * piece.each, piece.times) for piece in self.pieces)
-        return Load(ops | taken, self.fixed.memory_bytes + batch * self.each.memory_bytes)
+        load = Load(ops | taken, self.fixed.memory_bytes + batch * self.each.memory_bytes)
+        return named(load, self.network, way=self.way, batch=batch)
+
+
+def named(load: Load, network: str, *, way: str, batch: int) -> Load:
+    """Return *load* as the one step that it is, of *network* in full; without a name, as it is."""
+    return replace(load, steps={step_name(network, way, batch): Step(1.0, load.ops)}) if network else load
 
 
 def allocations(pieces: Iterable[tuple[float, float]]) -> dict[str, Op]:

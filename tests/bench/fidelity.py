@@ -154,7 +154,10 @@ def report(lines: list[Line]) -> str:
 
 
 def peak(name: str) -> None:
-    """Print the bytes that a step adds at its peak; for a process of its own."""
+    """Print the bytes that a step adds at its peak to a process that has trained something small before."""
+    small = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 4))
+    inputs, target = (torch.randn(2, 3, 8, 8),), torch.zeros(2, dtype=torch.int64)
+    training_step(small, inputs, target, loss=nn.functional.cross_entropy)()  # loads what the libraries load late
     before = _status("VmRSS")
     training_step(*example(NETWORKS[name], MEMORY_BATCH), loss=nn.functional.cross_entropy)()
     print(_status("VmHWM") - before)

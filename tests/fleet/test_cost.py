@@ -9,7 +9,7 @@ from fedsim.fleet.cost import CostModel, Estimate
 from fedsim.fleet.profile import Rate, load_profile, profile_names
 from fedsim.learn.models import build_model
 from fedsim.learn.trace import affine_load
-from fedsim.work import Load, Op, OpClass
+from fedsim.work import Load, Op, OpClass, Step
 
 PRICES = CostModel()
 TOY = replace(
@@ -111,3 +111,29 @@ def test_a_depthwise_model_is_slower_on_a_pi_than_its_flops_say() -> None:
 def test_pricing_a_load_takes_microseconds(benchmark) -> None:
     pi, step = load_profile("raspberry-pi-4"), affine_load(cnn, (1, 28, 28), 10).at(10)
     assert benchmark(PRICES.seconds, pi, step).value > 0
+
+
+STEPS = replace(LOAD, steps={"a": Step(1.0, {OpClass.CONV: Op(flops=20)})})
+
+
+def test_a_profile_without_exact_times_prices_named_steps_by_its_rates() -> None:
+    assert PRICES.seconds(TOY, STEPS) == PRICES.seconds(TOY, LOAD)
+
+
+def test_an_exact_time_replaces_its_step_alone_and_has_no_spread() -> None:
+    assert PRICES.seconds(replace(TOY, exact={"a": 10.0, "b": 99.0}), STEPS) == Estimate(15.0, 10 + 2.5, 10 + 15.0)
+
+
+def test_an_exact_time_counts_as_often_as_its_step_is_taken() -> None:
+    known = replace(TOY, exact={"a": 10.0})
+    assert PRICES.seconds(known, STEPS * 3).value == 45.0
+    assert PRICES.seconds(known, STEPS + STEPS * 2).value == 45.0
+    assert PRICES.seconds(known, STEPS + LOAD).value == 22.0
+
+
+def test_measured_sparse_kernels_shorten_an_exact_time_as_they_do_the_one_by_rates() -> None:
+    sparse = {**TOY.rates, OpClass.CONV: Rate(10.0, sparse_flops_per_s=4.0)}
+    measured, unmeasured = (replace(TOY, rates=rates, exact={"a": 10.0}) for rates in (sparse, TOY.rates))
+    thin = replace(STEPS, density=0.2)
+    assert PRICES.seconds(measured, thin).value == 5.0 + 10.0 * (0.2 * 20 / 4) / 2
+    assert PRICES.seconds(unmeasured, thin).value == 15.0
