@@ -172,12 +172,12 @@ def outcomes(folders: list[Path]) -> pd.DataFrame:
     """Return a row per run: shares in percent of replies late and joules wasted, devices heard, accuracy."""
     rows = []
     for folder in folders:
-        results = Results.find(folder)
+        results, name = Results.find(folder), folder.resolve().name.rpartition("-")[0]
         asked = results.devices[results.devices.device >= 0].astype({"method": str})
         for run in results.summary["runs"]:
             own = asked[(asked.method == run["method"]) & (asked.seed == run["seed"])]
             tasks = own.asked.sum()
-            row = {"study": results.summary["name"], "method": run["method"], "seed": run["seed"], "asked": tasks}
+            row = {"study": name, "method": run["method"], "seed": run["seed"], "asked": tasks}
             row |= {"late": 100 * own.late.sum() / tasks, "heard": (own.done > 0).sum(), "kj": run["energy_j"] / 1e3}
             row |= {"wasted": 100 * run["wasted_j"] / run["energy_j"], "devices": len(own)}
             rows.append(row | {"accuracy": math.nan if run["accuracy"] is None else 100 * run["accuracy"]})
@@ -192,14 +192,15 @@ def study_markdown(rows: pd.DataFrame) -> str:
     head = ("study", "method", "seeds", "asked", *COLUMNS.values())
     lines = [f"| {' | '.join(head)} |", "| --- | --- |" + " ---: |" * (len(head) - 2)]
     for (study, method), part in rows.groupby(["study", "method"], sort=False):
-        cells = [spread(part[name]) for name in COLUMNS]
+        cells = [spread(part[name], digits=2 if name == "kj" else 1) for name in COLUMNS]
         lines.append(f"| {study} | {method} | {len(part)} | {part.asked.mean():.0f} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def spread(values: pd.Series[float]) -> str:
+def spread(values: pd.Series[float], *, digits: int = 1) -> str:
     """Write a mean with its standard deviation, nothing for what was not measured."""
-    return "" if values.isna().all() else f"{values.mean():.1f} ± {values.std(ddof=1) if len(values) > 1 else 0.0:.1f}"
+    deviation = values.std() if len(values) > 1 else 0.0
+    return "" if values.isna().all() else f"{values.mean():.{digits}f} ± {deviation:.{digits}f}"
 
 
 def draw_study(rows: pd.DataFrame) -> Figure:
