@@ -12,7 +12,7 @@ from fedsim.errors import InputError
 from fedsim.showing import print_json
 
 devices = typer.Typer(
-    help="List the device profiles, show one, tell how good they are, or predict a training step on them.",
+    help="The device profiles: list, show, validate them, predict a training step, or measure this machine.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
