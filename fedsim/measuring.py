@@ -34,7 +34,7 @@ _WEIGHTY_S = 0.02  # shorter rows count less: in a network the large layers take
 
 
 class Timed(NamedTuple):
-    """One timed piece of work; ``step`` is training or forward."""
+    """One timed piece of work; ``step`` is training, forward or check."""
 
     name: str
     family: str
@@ -101,6 +101,7 @@ def steps(*, quick: bool) -> int:
 def measure(device: torch.device, *, quick: bool, meter: Meter | None, tick: Tick) -> Measured:
     """Measure *device* with the threads torch is set to use; *tick* hears of each piece of work as it is done."""
     start_s, bench = time.perf_counter(), _Bench(device, Pulse(device), tick)
+    power = _power(meter, bench.pulse)  # first, so that a meter that fails costs nothing else
     rows = [timed for each in fragments(quick=quick) for timed in bench.stack(each)]
     checks = [bench.network(each) for each in _CHECKS]
     beat_s = median(row.timing.pulse_s for row in (*rows, *checks))
@@ -111,7 +112,7 @@ def measure(device: torch.device, *, quick: bool, meter: Meter | None, tick: Tic
     pulses = np.quantile([row.timing.pulse_s / beat_s for row in (*rows, *checks)], (0.1, 0.9))
     return Measured(
         fit.rates, points, spread([p.seconds / p.fitted_s for p in found], [p.family for p in found]),
-        (float(pulses[0]), float(pulses[1])), _power(meter, bench.pulse), torch.get_num_threads(), device,
+        (float(pulses[0]), float(pulses[1])), power, torch.get_num_threads(), device,
         time.perf_counter() - start_s,
     )  # fmt: skip
 

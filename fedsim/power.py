@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import subprocess
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fedsim.errors import InputError
@@ -53,20 +55,21 @@ class Sampled(Meter):
         self.name, self._watts = name, watts
 
     def average_w(self, during: Callable[[], None]) -> float:
-        found, over = [self._watts()], threading.Event()
-
-        def sample() -> None:
-            while not over.wait(_SAMPLE_S):
-                found.append(self._watts())
-
-        sampler = threading.Thread(target=sample, daemon=True)
-        sampler.start()
-        try:
-            during()
-        finally:
-            over.set()
-            sampler.join()
+        over = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            sampled = pool.submit(self._sample, over)
+            try:
+                during()
+            finally:
+                over.set()
+        found = sampled.result()  # raises what the meter raised
         return sum(found) / len(found)
+
+    def _sample(self, over: threading.Event) -> list[float]:
+        found = [self._watts()]
+        while not over.wait(_SAMPLE_S):
+            found.append(self._watts())
+        return found
 
 
 def find_meter(command: str | None, *, cuda: bool) -> Meter | None:
@@ -99,8 +102,14 @@ def _nvml() -> Meter | None:
 def _said(command: str) -> float:
     try:
         done = subprocess.run(shlex.split(command), capture_output=True, text=True, check=True, timeout=10)
-        return float(done.stdout)
+        return _watts(float(done.stdout))
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise InputError(
             f"--watts-command {command!r}: {error}; give a command that prints the watts of the moment alone"
         ) from None
+
+
+def _watts(value: float) -> float:
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{value} is no power")
+    return value

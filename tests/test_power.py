@@ -50,13 +50,23 @@ def test_a_sampled_meter_gives_the_mean() -> None:
     assert Sampled("test", lambda: next(watts)).average_w(lambda: None) == 10.0
 
 
+def test_a_meter_that_fails_meanwhile_is_heard_of() -> None:
+    def broken() -> float:
+        raise InputError("the meter is gone")
+
+    with pytest.raises(InputError, match="the meter is gone"):
+        Sampled("test", broken).average_w(lambda: None)
+
+
 def test_a_command_is_a_meter() -> None:
     meter = find_meter(f"{sys.executable} -c 'print(42.5)'", cuda=False)
     assert meter is not None
     assert meter.average_w(lambda: None) == 42.5
 
 
-@pytest.mark.parametrize("command", ["no-such-command-here", "echo many", f"{sys.executable} -c 1/0"])
+@pytest.mark.parametrize(
+    "command", ["no-such-command-here", "echo many", "echo nan", "echo -3", f"{sys.executable} -c 1/0"]
+)
 def test_a_command_that_prints_no_watts_is_refused_at_once(command: str) -> None:
     with pytest.raises(InputError, match=r"--watts-command.*give a command that prints the watts"):
         find_meter(command, cuda=False)

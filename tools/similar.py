@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from checked import Bounds, Spread, bounds_by_quality
-from fast_core import fast_core
-from similar_devices import FAST_CORE, SIMILAR, Like
+from fast_core import PROFILE, fast_core
+from similar_devices import SIMILAR, Like
 from tails import Tail, scaled
 
 
 def similar(folder: Path, made: Mapping[str, Tail]) -> dict[str, Tail]:
     """Return the tails of the devices like others, from the tails *made* from training."""
     bounds = bounds_by_quality(folder, made)
-    found = {**made, FAST_CORE: fast_core()}
+    found = {**made, PROFILE: fast_core()}
     for name, like in SIMILAR.items():
         base = found[like.base]
         factors = like.factors(folder, base.rates)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from fast_core import COPY_MB_PER_S
+from fast_core import COPY_MB_PER_S, PROFILE
 from ratios import HEAVY, LIGHT, Cells, Given, MlPerf, Ncnn, Over, Ratio, TfLite
 from tails import Rates
 
@@ -16,7 +16,6 @@ GEMM_REPO = "zzc0721/torch-performance-test-data@9d8282763726:database.md"
 AI_REPO = "PKU-Chengxu/FLASH: AI Benchmark table"
 INFERENCE, PEAK = "measured inference", "peak only"
 PI_4 = "Raspberry Pi 4 model B"
-FAST_CORE = "epyc-zen4-core"
 ARM_4 = ("Raspberry Pi 4 Model B", "4", "0")
 ARM_5 = ("Raspberry Pi 5 Broadcom BCM2712, C", "4", "0")
 NANO = ("NVIDIA Jetson Nano", "4", "GPU")
@@ -57,7 +56,7 @@ def computer(machine: str, doubt: str = "") -> Like:
     """Return a computer by its Linpack: single precision at twice the double-precision rate."""
     products = Over("review", "hpl_gflops_fp64", machine, 2.0)
     memory = Over("review", "memcpy_MBps", machine, over=COPY_MB_PER_S)
-    return Like(FAST_CORE, PEAK, products, memory, Given(1, 1, "a call as there"), REVIEWS, 2025, doubt)
+    return Like(PROFILE, PEAK, products, memory, Given(1, 1, "a call as there"), REVIEWS, 2025, doubt)
 
 
 def phone(ratio: Ratio, source: str, *, quality: str = INFERENCE, doubt: str = "") -> Like:

@@ -225,6 +225,7 @@ def _line(traced: Callable[[int], _Traced]) -> AffineLoad:
     each = {k: three.ops.get(k, Op()) + two.ops.get(k, Op()) * -1.0 for k in kinds}
     fixed = {k: two.ops.get(k, Op()) + each[k] * -2.0 for k in kinds}
     slope = three.memory_bytes - two.memory_bytes
+    # A network with more kernels for a larger batch has more pieces at 3: those beyond are left out.
     pieces = Counter((3 * a - 2 * b, b - a) for a, b in zip(two.fresh, three.fresh, strict=False))
     return AffineLoad(
         Load(fixed, two.memory_bytes - 2 * slope),
