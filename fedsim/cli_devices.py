@@ -78,7 +78,7 @@ def devices_validate(
 @devices.command("measure")
 def devices_measure(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The .toml file to write.")],
-    quick: Annotated[bool, typer.Option("--quick", help="A third of the pieces: under a minute, less sure.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A fifth of the pieces: under a minute, less sure.")] = False,
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="Threads of torch on the CPU (else its own).")
     ] = None,
