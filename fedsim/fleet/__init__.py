@@ -1,22 +1,30 @@
 """The fleet as data: profiles, links, availability and cost. No behaviour in time, no tensors."""
 
 from fedsim.fleet.availability import Always, Availability, Markov
+from fedsim.fleet.capacity import Capacity, Constant, Variation
 from fedsim.fleet.cost import CostModel
 from fedsim.fleet.fleet import Device, Fleet, Group
 from fedsim.fleet.link import Link, link_from, link_names, load_link
 from fedsim.fleet.profile import Profile, load_profile, profile_names
+from fedsim.fleet.topology import Hop, Tier, Topology
 from fedsim.fleet.trust import peaks_only, said_of, said_of_power, unmetered
 
 __all__ = [
     "Always",
     "Availability",
+    "Capacity",
+    "Constant",
     "CostModel",
     "Device",
     "Fleet",
     "Group",
+    "Hop",
     "Link",
     "Markov",
     "Profile",
+    "Tier",
+    "Topology",
+    "Variation",
     "link_from",
     "link_names",
     "load_link",

@@ -17,13 +17,17 @@ from fedsim.seeds import integers
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One device: ``id`` counts over the fleet, ``key`` (group, index in the group) seeds its draws."""
+    """One device: ``id`` counts over the fleet, ``key`` (group, index in the group) seeds its draws.
+
+    ``behind`` names the tier of shared links that its own leads to.
+    """
 
     id: int
     key: tuple[int, int]
     profile: Profile
     link: Link
     samples: int
+    behind: str = "server"
 
     @property
     def radio(self) -> Radio:
@@ -38,6 +42,7 @@ class Group:
     profile: Profile
     link: Link
     count: int
+    behind: str = "server"
 
     def __post_init__(self) -> None:
         self.profile.radio_for(self.link.technology)
@@ -63,7 +68,7 @@ class Fleet:
         g = bisect_right(self.starts, number) - 1
         group = self.groups[g]
         samples = self.samples if isinstance(self.samples, int) else int(self.samples[number])
-        return Device(number, (g, number - self.starts[g]), group.profile, group.link, samples)
+        return Device(number, (g, number - self.starts[g]), group.profile, group.link, samples, group.behind)
 
     def candidates(self, seed: int) -> Iterator[int]:
         """Yield distinct device ids in the keyed random order of *seed*, without a scan.

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from fedsim.errors import InputError, unknown
+from fedsim.fleet.capacity import Capacity, Constant, Key, Variation
 from fedsim.fleet.packaged import packaged
 from fedsim.fleet.source import sources_in
 from fedsim.fleet.table import Table, read_toml
@@ -18,13 +19,30 @@ _CUSTOM = "{ down = '20 Mbit/s', up = '5 Mbit/s', latency = '20 ms' }"
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Rates in bytes per second as seen from the device, one-way latency in seconds, and the radio it uses."""
+    """Rates in bytes per second as seen from the device, one-way latency in seconds, and the radio it uses.
+
+    shared: both ways share one capacity, that of ``down_bytes_per_s``; else each has its own. loss: the share of all
+    packets that is lost, and sent again. varies: how the rates change over time; None: they never do.
+    """
 
     name: str
     down_bytes_per_s: float
     up_bytes_per_s: float
     latency_s: float
     technology: str = WIFI
+    shared: bool = False
+    loss: float = 0.0
+    varies: Variation | None = None
+
+    def rate(self, *, up: bool) -> float:
+        """Return the nominal rate of one direction."""
+        return self.up_bytes_per_s if up and not self.shared else self.down_bytes_per_s
+
+    def capacity(self, key: Key, *, seed: int, up: bool) -> Capacity:
+        """Return what the link of *key* carries over time."""
+        if self.varies is None:
+            return Constant(self.rate(up=up))
+        return self.varies.capacity(self.rate(up=up), key, seed=seed, up=up and not self.shared)
 
 
 def link_names() -> list[str]:

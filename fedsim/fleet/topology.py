@@ -1,0 +1,90 @@
+"""Who shares which links: tiers of them between the devices' own links and the server's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from fedsim.errors import InputError, unknown
+from fedsim.fleet.fleet import Device
+from fedsim.fleet.link import Link
+from fedsim.fleet.profile import Profile
+
+SERVER = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """*count* equal links, such as homes or cells, each shared by the devices behind it.
+
+    ``behind`` names the next tier towards the server, "server" being its own link. ``edge`` is the profile of the
+    aggregators that sit at the upper ends of these links; None: there are none.
+    """
+
+    name: str
+    link: Link
+    count: int = 1
+    behind: str = SERVER
+    edge: Profile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One link of a tier: ``key`` is (tier, index in the tier), (-1, 0) for the server's own."""
+
+    name: str
+    key: tuple[int, int]
+    link: Link
+    edge: Profile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Tiers and the server's link; without tiers a star. Raises InputError where a tier leads nowhere or back.
+
+    The device or link with index i in its group or tier is behind link i modulo the count of the next tier, so that
+    one more device displaces nobody.
+    """
+
+    server: Link
+    tiers: tuple[Tier, ...] = ()
+    _numbers: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_numbers", {tier.name: number for number, tier in enumerate(self.tiers)})
+        for tier in self.tiers:
+            self._check(tier)
+
+    def hops(self, device: Device) -> tuple[Hop, ...]:
+        """Return the links between the device's own and the server, the server's own last."""
+        return tuple(self._upwards(device.behind, device.key[1]))
+
+    def edges(self) -> list[Hop]:
+        """Return the links with an aggregator at their upper end."""
+        return [self._hop(number, i) for number, t in enumerate(self.tiers) if t.edge for i in range(t.count)]
+
+    def above(self, hop: Hop) -> tuple[Hop, ...]:
+        """Return the links between *hop* and the server, the server's own last."""
+        return tuple(self._upwards(self.tiers[hop.key[0]].behind, hop.key[1]))
+
+    def _upwards(self, behind: str, index: int) -> Iterator[Hop]:
+        while behind != SERVER:
+            number = self._numbers[behind]
+            hop = self._hop(number, index % self.tiers[number].count)
+            yield hop
+            behind, index = self.tiers[number].behind, hop.key[1]
+        yield Hop(SERVER, (-1, 0), self.server)
+
+    def _hop(self, number: int, index: int) -> Hop:
+        tier = self.tiers[number]
+        return Hop(f"{tier.name}-{index}", (number, index), tier.link, tier.edge)
+
+    def _check(self, tier: Tier) -> None:
+        behind, seen = tier.behind, {tier.name}
+        while behind != SERVER:
+            if behind not in self._numbers:
+                raise InputError(unknown("tier", behind, [*self._numbers, SERVER]))
+            if behind in seen:
+                raise InputError(f"tier {tier.name!r} is behind {tier.behind!r}, which leads back to {behind!r}")
+            seen.add(behind)
+            behind = self.tiers[self._numbers[behind]].behind
