@@ -6,7 +6,8 @@ from fedsim.fleet.cost import CostModel
 from fedsim.fleet.fleet import Device, Fleet, Group
 from fedsim.fleet.link import Link, link_from, link_names, load_link
 from fedsim.fleet.profile import Profile, load_profile, profile_names
-from fedsim.fleet.topology import Hop, Tier, Topology
+from fedsim.fleet.topology import Hop, Route, Tier, Topology
+from fedsim.fleet.transport import Transport
 from fedsim.fleet.trust import peaks_only, said_of, said_of_power, unmetered
 
 __all__ = [
@@ -22,8 +23,10 @@ __all__ = [
     "Link",
     "Markov",
     "Profile",
+    "Route",
     "Tier",
     "Topology",
+    "Transport",
     "Variation",
     "link_from",
     "link_names",

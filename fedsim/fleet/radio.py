@@ -23,25 +23,29 @@ class Line:
     w: float
     j_per_byte: float = 0.0
 
-    def joules(self, seconds: float, nbytes: int) -> float:
+    def joules(self, seconds: float, nbytes: float) -> float:
         """Return the energy of *nbytes* in *seconds*, latency included."""
         return self.w * seconds + self.j_per_byte * nbytes
 
 
 @dataclass(frozen=True, slots=True)
 class Radio:
-    """Sending, receiving, and the states (watts, seconds) that follow the last byte one after the other."""
+    """Sending, receiving, and the states (watts, seconds) that follow the last byte one after the other.
+
+    ``promotion_s`` passes before a transfer that finds the radio asleep, its tail over, and draws what that draws.
+    """
 
     tx: Line
     rx: Line
     tail: tuple[tuple[float, float], ...] = ()
+    promotion_s: float = 0.0
     sources: tuple[Source, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def tail_s(self) -> float:
         return sum(length_s for _, length_s in self.tail)
 
-    def transfer_j(self, seconds: float, nbytes: int, *, up: bool) -> float:
+    def transfer_j(self, seconds: float, nbytes: float, *, up: bool) -> float:
         """Return the energy of a transfer of *seconds*, of which *nbytes* crossed."""
         return (self.tx if up else self.rx).joules(seconds, nbytes)
 
@@ -78,10 +82,12 @@ def radio_from(table: Table, shared: Radio | None = None) -> Radio:
     parts: dict[str, Any] = {key: _line(table, key) for key in ("tx", "rx") if shared is None or _names(table, key)}
     if "tail" in table.values:
         parts["tail"] = tuple(map(_state, table.tables("tail")))
+    if "promotion" in table.values:
+        parts["promotion_s"] = table.quantity("promotion", "time")
     table.close()
     if shared is None:
         return Radio(**parts)
-    return replace(shared, **parts, sources=tuple(s for s in shared.sources if s.what not in parts))
+    return replace(shared, **parts, sources=tuple(s for s in shared.sources if s.what not in table.values))
 
 
 def _preset(table: Table) -> Radio:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fedsim.errors import InputError, unknown
+from fedsim.fleet.capacity import Capacity
 from fedsim.fleet.fleet import Device
 from fedsim.fleet.link import Link
 from fedsim.fleet.profile import Profile
@@ -30,12 +32,45 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One link of a tier: ``key`` is (tier, index in the tier), (-1, 0) for the server's own."""
+    """One link on a way: ``key`` is (tier, index in the tier), that of the device for its own, (-1, 0) the server's.
+
+    far: the link is written down as the place at its upper end sees it, which sends what goes down.
+    """
 
     name: str
     key: tuple[int, int]
     link: Link
     edge: Profile | None = None
+    far: bool = False
+
+    def rate(self, *, up: bool) -> float:
+        """Return the nominal rate of what goes up or down."""
+        return self.link.rate(up=up != self.far)
+
+    def capacity(self, seed: int, *, up: bool, own: bool = False) -> Capacity:
+        """Return what it carries over time; a device's own link draws apart from links that are shared."""
+        return self.link.capacity((0 if own else 1, *self.key), seed=seed, up=up != self.far)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The links between a device and the place that it works for: its own, and those that it shares with others."""
+
+    own: Hop
+    shared: tuple[Hop, ...]
+
+    @property
+    def latency_s(self) -> float:
+        """The one-way latency of the whole way."""
+        return sum(hop.link.latency_s for hop in (self.own, *self.shared))
+
+    def rate(self, *, up: bool) -> float:
+        """Return the nominal rate of a transfer that has the way to itself, in bytes per second."""
+        return min(hop.rate(up=up) for hop in (self.own, *self.shared))
+
+    def on_wire(self, nbytes: float) -> float:
+        """Return how many bytes are sent for *nbytes* to arrive: what is lost is sent again, all the way."""
+        return nbytes / math.prod(1.0 - hop.link.loss for hop in (self.own, *self.shared))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +90,10 @@ class Topology:
         for tier in self.tiers:
             self._check(tier)
 
-    def hops(self, device: Device) -> tuple[Hop, ...]:
-        """Return the links between the device's own and the server, the server's own last."""
-        return tuple(self._upwards(device.behind, device.key[1]))
+    def route(self, device: Device) -> Route:
+        """Return the way between *device* and the server."""
+        own = Hop(device.link.name, device.key, device.link)
+        return Route(own, tuple(self._upwards(device.behind, device.key[1])))
 
     def edges(self) -> list[Hop]:
         """Return the links with an aggregator at their upper end."""
@@ -73,7 +109,7 @@ class Topology:
             hop = self._hop(number, index % self.tiers[number].count)
             yield hop
             behind, index = self.tiers[number].behind, hop.key[1]
-        yield Hop(SERVER, (-1, 0), self.server)
+        yield Hop(SERVER, (-1, 0), self.server, far=True)
 
     def _hop(self, number: int, index: int) -> Hop:
         tier = self.tiers[number]

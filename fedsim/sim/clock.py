@@ -1,4 +1,4 @@
-"""Instants: at one instant the order is completion, deadline, dropout."""
+"""Instants: at one instant the order is completion, deadline, dropout; what follows for others is settled last."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import simpy
 class Order(IntEnum):
     """Priorities of events at one instant; simpy's own events have 0 (urgent) and 1 (normal)."""
 
+    COMPLETION = 1
     DEADLINE = 2
     DROPOUT = 3
+    SETTLE = 4
 
 
 class Alarm(simpy.Event):

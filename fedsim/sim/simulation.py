@@ -17,7 +17,7 @@ from fedsim.fleet import Device
 from fedsim.method import Method, Quote
 from fedsim.seeds import seed_of
 from fedsim.sim.clock import Order, call_at
-from fedsim.sim.network import Network
+from fedsim.sim.network import Connection, Network
 from fedsim.sim.place import Place
 from fedsim.sim.pricing import Pricing
 from fedsim.sim.schedules import Schedule
@@ -54,7 +54,8 @@ class Simulation:
         self.method, self.schedule, self.executor = method, schedule, executor
         self.fleet, self.availability, self.on_dropout = world.fleet, world.availability, world.on_dropout
         self.pricing = Pricing(executor, world.cost)
-        self.network, self.tails = Network(self.env, world.server_link), Tails(self.env)
+        self.network, self.tails = Network(self.env, world.transport, seed=seed), Tails(self.env)
+        self._topology = world.topology
         self.server = Place(self.env, world.server, pricing=self.pricing, recorder=self.recorder)
         self.server.holds.update(ref.key for ref in (world.initial, world.public) if ref)
         self.busy: dict[int, Task] = {}
@@ -104,11 +105,13 @@ class Simulation:
     def quote(self, device: Device, work: Work) -> Quote:
         errand = self.pricing.errand(device.profile, work, self._holds(device))
         down, up = self.pricing.nbytes(errand.down), self.pricing.nbytes(errand.up)
-        down_s = self.network.seconds(device.link, down, up=False) if errand.down else 0.0
-        up_s = self.network.seconds(device.link, up, up=True) if errand.up else 0.0
         busy_s, busy_j = sum(c.seconds for _, c in errand.jobs), sum(c.joules for _, c in errand.jobs)
-        seconds, radio = down_s + busy_s + up_s, device.radio
-        joules = busy_j + radio.transfer_j(down_s, down, up=False) + radio.transfer_j(up_s, up, up=True)
+        radio, connection = device.radio, self.connection(device)
+        down_s = connection.seconds(down, up=False, awake=False) if errand.down else 0.0
+        awake = bool(errand.down) and busy_s <= radio.tail_s
+        up_s = connection.seconds(up, up=True, awake=awake) if errand.up else 0.0
+        seconds = down_s + busy_s + up_s
+        joules = busy_j + connection.joules(down_s, down, up=False) + connection.joules(up_s, up, up=True)
         joules += device.profile.idle_w * seconds
         if errand.down:
             joules += radio.tail_j(busy_s if errand.up else math.inf)
@@ -122,6 +125,10 @@ class Simulation:
         """Price a round of *device* from the first state, without starting the clock."""
         work = self.method.plan(self, self.method.init(self), device) if device.samples else None
         return None if work is None else self.quote(device, work)
+
+    def connection(self, device: Device) -> Connection:
+        """Return a connection between *device* and the server, not yet open."""
+        return Connection(self.network, self._topology.route(device), device.radio)
 
     # --- What a schedule may do -----------------------------------------------------------------
     def ask(self, want: int, places: int, *labels: object) -> Asked:

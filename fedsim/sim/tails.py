@@ -37,10 +37,12 @@ class Tails:
             tail = self._open[task.device.id] = _Tail(task, self._env.now)
             call_at(self._env, end_s, Order.DEADLINE, then=lambda: self._end(tail))
 
-    def end(self, device: int) -> None:
-        """End the tail of *device*, if there is one, at this instant."""
-        if device in self._open:
+    def end(self, device: int) -> bool:
+        """End the tail of *device* at this instant, and tell whether there was one."""
+        awake = device in self._open
+        if awake:
             self._end(self._open[device])
+        return awake
 
     def close(self) -> None:
         """End what the end of the run cuts."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import simpy
 
 from fedsim.fleet import Device
 from fedsim.sim.clock import Order, call_at
-from fedsim.sim.network import Network
+from fedsim.sim.network import Connection
 from fedsim.sim.pricing import Cost, Errand
 from fedsim.timeline.recorder import BUSY, Span
 from fedsim.work import Ref, Reply
@@ -79,22 +80,21 @@ class Task:
         ready = sim.server.ensure(errand.down, self.version)
         if ready is not None:
             yield Wait(ready)
+        connection, wake = sim.connection(self.device), partial(sim.tails.end, self.device.id)
         if errand.down:
-            yield Transfer("download", sim.network, self.device, nbytes=sim.pricing.nbytes(errand.down))
+            yield Transfer("download", connection, sim.pricing.nbytes(errand.down), wake=wake)
         self.received = True
         for ref, cost in errand.jobs:
             yield Compute(ref, cost)
             sim.pricing.executor.hint(ref)
         if errand.up:
-            yield Transfer("upload", sim.network, self.device, nbytes=sim.pricing.nbytes(errand.up))
+            yield Transfer("upload", connection, sim.pricing.nbytes(errand.up), wake=wake)
             sim.server.holds.update(ref.key for ref in errand.up)
 
     def _carry_out(self, step: Step) -> Generator[simpy.Event, None, None]:
         policy = self._sim.on_dropout
         while True:
             start_s = self._env.now
-            if step.link:
-                self._sim.tails.end(self.device.id)
             part = yield from step.go(self._env)
             again = part.cut_by == _DROPOUT and policy == "restart"
             self._note(step.kind, start_s, part, link=step.link, job=step.job, repeated=again)
@@ -134,7 +134,10 @@ class Task:
         end_s, outcome = self._env.now, CUT if repeated else self._outcome
         if end_s > start_s or kind in BUSY:
             place, number = f"device-{self.device.id}", self.device.id
-            span = Span(place, number, kind, link, job, start_s, end_s, part.nbytes, part.joules, self.version)
+            span = Span(
+                place, number, kind, link, job, start_s, end_s, part.nbytes, part.joules, self.version,
+                part.bottleneck, part.waited_s,
+            )  # fmt: skip
             self._sim.recorder.count(span)
             if outcome is None:
                 self._spans.append(span)
@@ -151,11 +154,13 @@ class _Stopped(Exception):
 
 
 class Part(NamedTuple):
-    """How far a step got in one go: bytes, joules above idle, and the cause if it was cut."""
+    """How far a step got in one go: bytes, joules above idle, the cause if it was cut, and who was in the way."""
 
     nbytes: int = 0
     joules: float = 0.0
     cut_by: str | None = None
+    bottleneck: str = ""
+    waited_s: float = 0.0
 
 
 class Step(ABC):
@@ -189,19 +194,19 @@ class Wait(Step):
 
 
 class Transfer(Step):
-    """Send bytes up or down the device's link, its radio drawing what their rate takes."""
+    """Send bytes up or down the device's connection, its radio drawing what their rate takes."""
 
-    def __init__(self, kind: str, network: Network, device: Device, *, nbytes: int) -> None:
-        self.kind = kind
-        self._network, self._nbytes, self._left = network, nbytes, nbytes
-        self._link, self._radio, self._up = device.link, device.radio, kind == "upload"
-        self.link = device.link.name
+    def __init__(self, kind: str, connection: Connection, nbytes: int, *, wake: Callable[[], bool]) -> None:
+        self.kind, self.link = kind, connection.name
+        self._connection, self._up, self._wake = connection, kind == "upload", wake
+        self._nbytes, self._left = nbytes, nbytes
 
     def go(self, env: simpy.Environment) -> Generator[simpy.Event, None, Part]:
-        start_s = env.now
-        sent = yield from self._network.transfer(self._link, self._left, up=self._up)
+        start_s, awake = env.now, self._wake()
+        sent = yield from self._connection.transfer(self._left, up=self._up, awake=awake)
         self._left -= sent.nbytes
-        return Part(sent.nbytes, self._radio.transfer_j(env.now - start_s, sent.nbytes, up=self._up), sent.cut_by)
+        joules = self._connection.joules(env.now - start_s, sent.nbytes, up=self._up)
+        return Part(sent.nbytes, joules, sent.cut_by, sent.bottleneck, sent.waited_s)
 
     def reset(self) -> None:
         self._left = self._nbytes

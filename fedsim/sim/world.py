@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from fedsim.fleet import Availability, CostModel, Device, Fleet, Link, Profile
+from fedsim.fleet import Availability, CostModel, Device, Fleet, Profile, Topology, Transport
 from fedsim.work import Ref
 
 OnDropout = Literal["discard", "restart", "resume"]
@@ -21,11 +21,12 @@ class World:
     availability: Availability
     on_dropout: OnDropout
     server: Profile
-    server_link: Link
+    topology: Topology
     initial: Ref
     public: Ref | None
     shard: Callable[[Device], Ref]
     cost: CostModel = field(default_factory=CostModel)
+    transport: Transport = field(default_factory=Transport)
     stop_s: float = math.inf
     preinstalled: frozenset[str] = frozenset()  # keys of what every device holds from the start
 

@@ -12,10 +12,15 @@ from fedsim.timeline.table import SCHEMA, Timeline, canonical
 _CHUNK = 1 << 16
 BUSY = frozenset({"download", "compute", "upload"})
 SERVER = -1
+_OUTCOME = SCHEMA.get_field_index("outcome")
 
 
 class Span(NamedTuple):
-    """Something that took time somewhere; seconds, bytes that crossed the link, joules above idle."""
+    """Something that took time somewhere; seconds, bytes that crossed the link, joules above idle.
+
+    Of a transfer, ``bottleneck`` names the link that held it back longest, and ``waited_s`` are the seconds lost to
+    others on it: the time taken, less what each moment's rate alone would have taken.
+    """
 
     place: str
     device: int
@@ -27,6 +32,8 @@ class Span(NamedTuple):
     nbytes: int
     energy_j: float
     version: int
+    bottleneck: str = ""
+    waited_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -76,13 +83,13 @@ class Recorder:
             self.totals.wasted_j += span.energy_j
             if span.kind in BUSY:
                 self.totals.wasted_s += span.end_s - span.start_s
-        self._rows.append((*span, outcome))
+        self._rows.append((*span[:_OUTCOME], outcome, *span[_OUTCOME:]))
         if len(self._rows) >= _CHUNK:
             self._flush()
 
     def mark(self, device: int, at_s: float, outcome: str, *, version: int) -> None:
         """Write down an instant, such as a device that declined."""
-        self._rows.append((f"device-{device}", device, "mark", "", "", at_s, at_s, 0, 0.0, version, outcome))
+        self._rows.append((f"device-{device}", device, "mark", "", "", at_s, at_s, 0, 0.0, version, outcome, "", 0.0))
 
     def close(self) -> Timeline:
         """Return all that was recorded, in canonical order."""

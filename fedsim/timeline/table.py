@@ -27,6 +27,8 @@ SCHEMA = pa.schema(
         ("energy_j", pa.float64()),
         ("version", pa.int64()),
         ("outcome", _WORD),
+        ("bottleneck", _WORD),
+        ("waited_s", pa.float64()),
     ]
 )
 COLUMNS = tuple(SCHEMA.names)

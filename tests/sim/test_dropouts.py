@@ -140,13 +140,13 @@ def test_resume_survives_any_number_of_dropouts():
     ]
 
 
-def test_a_transfer_cut_during_its_latency_has_sent_nothing_and_pays_it_again():
+def test_a_transfer_cut_while_its_connection_opens_has_sent_nothing_and_opens_it_again():
     fleet = Fleet((Group(profile(), Link("far", 10.0, 10.0, 1.0), 1),), 1)
     _, timeline = run("resume", 0.5, 2.0, fleet=fleet)
     assert busy(timeline)[:3] == [
         (0, "download", 0.0, 0.5, 0, "done"),
         (0, "wait", 0.5, 2.0, 0, "done"),
-        (0, "download", 2.0, 5.0, 20, "done"),
+        (0, "download", 2.0, 10.0, 20, "done"),  # two round trips, a request, one way, 20 bytes
     ]
 
 

@@ -245,8 +245,9 @@ def test_asking_for_quotes_changes_nothing(world):
     assert lived(world)[1] == spans
 
 
-@given(worlds(always=True))
-def test_a_quote_is_what_the_work_takes_of_a_device_that_nobody_cuts(world):
+@given(worlds(always=True), st.integers(1, 3))
+def test_a_quote_is_what_the_work_takes_of_a_device_that_nobody_cuts_or_shares_links_with(world, rounds):
+    world["schedule"] = Sync(rounds, 1)
     quoted = {}
     plan = replace(world["method"].plan_, prepared_s=None)
 
@@ -265,6 +266,19 @@ def test_a_quote_is_what_the_work_takes_of_a_device_that_nobody_cuts(world):
         billed_j = sum(r["energy_j"] for r in mine if r["end_s"] <= task["end_s"])
         last_j = world["fleet"].device(task["device"]).radio.tail_j()
         assert billed_j + last_j == pytest.approx(quote.joules, rel=1e-6, abs=1e-6)
+
+
+@given(worlds())
+def test_a_transfer_takes_the_time_it_would_take_alone_and_that_lost_to_others(world):
+    sim, spans = lived(world)
+    for number, rows_ in by_device(spans, "download", "upload").items():
+        opened, device = set(), world["fleet"].device(number)
+        for row in (row for row in rows_ if row["outcome"] == "done" and world["on_dropout"] == "discard"):
+            alone = sim.connection(device)
+            alone.is_open = row["version"] in opened
+            opened.add(row["version"])
+            alone_s = alone.seconds(row["bytes"], up=row["kind"] == "upload", awake=False)
+            assert row["end_s"] - row["start_s"] == pytest.approx(alone_s + row["waited_s"], abs=1e-6)
 
 
 @given(worlds(), st.integers(1, 3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedsim.fleet import Fleet, Group, Link
+from fedsim.fleet import Fleet, Group, Link, Topology
 from fedsim.fleet.radio import Line, Radio
 from fedsim.sim import Async, Sync
 from fedsim.work import Work
@@ -30,12 +30,12 @@ def tails(timeline):
     [
         (SLOW, 1e9, 2.0, 3 * 2.0 + 20 * 0.25),
         (Link("fast", 40.0, 40.0, 0.0), 1e9, 0.5, 3 * 0.5 + 20 * 0.25),
-        (Link("far", 10.0, 10.0, 0.5), 1e9, 2.5, 3 * 2.5 + 20 * 0.25),
+        (Link("far", 10.0, 10.0, 0.5), 1e9, 5.0, 3 * 5.0 + 20 * 0.25),
         (SLOW, 5.0, 4.0, 3 * 4.0 + 20 * 0.25),
     ],
 )
 def test_a_transfer_draws_its_intercept_for_its_time_and_its_slope_for_its_bytes(link, server, seconds, joules):
-    _, timeline = run(link=link, server_link=Link("server", server, server, 0.0))
+    _, timeline = run(link=link, topology=Topology(Link("server", server, server, 0.0)))
     assert log(timeline)[0] == (0, "download", "", 0.0, seconds, 20, joules, "done")
 
 

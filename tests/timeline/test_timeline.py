@@ -18,11 +18,12 @@ spans = st.builds(
     st.just("device-0"), st.integers(-1, 3), st.sampled_from(["download", "compute", "upload", "idle", "wait"]),
     st.sampled_from(["", "lte"]), st.sampled_from(["", "train"]), st.floats(0, 100), st.floats(100, 200),
     st.integers(0, 10**12), st.floats(0, 1e6), st.integers(0, 5),
+    st.sampled_from(["", "home-0"]), st.floats(0, 1e6),
 )  # fmt: skip
 outcomes = st.sampled_from(["done", "late", "cut"])
 logs = st.lists(st.tuples(spans, outcomes), max_size=12)
 
-ONE = Span("device-0", 0, "upload", "lte", "", 1.0, 3.0, 10, 4.0, 2)
+ONE = Span("device-0", 0, "upload", "lte", "", 1.0, 3.0, 10, 4.0, 2, "cell-0", 0.5)
 
 
 def recorded(log):
@@ -39,6 +40,7 @@ def test_a_span_is_a_row():
         {
             "place": "device-0", "device": 0, "kind": "upload", "link": "lte", "job": "", "start_s": 1.0, "end_s": 3.0,
             "bytes": 10, "energy_j": 4.0, "version": 2, "outcome": "late",
+            "bottleneck": "cell-0", "waited_s": 0.5,
         }
     ]  # fmt: skip
 
