@@ -12,7 +12,7 @@ from typing import Any
 from fedsim.errors import InputError, NeedsValues
 from fedsim.execute import Executor
 from fedsim.execute.cost_only import CostOnly
-from fedsim.fleet import Always, Availability, Fleet, Group, Markov, Profile, link_from, load_profile, profile_names
+from fedsim.fleet import Always, Availability, Fleet, Group, Markov, Profile, Topology, link_from, load_profile, profile_names
 from fedsim.learn.datasets import dataset_names
 from fedsim.learn.models import MODELS
 from fedsim.learn.partition import PARTITIONS
@@ -118,7 +118,7 @@ class Experiment:
             availability=_availability(table, key.seed),
             on_dropout=table.availability.on_dropout,
             server=self._profile(table.server.profile),
-            server_link=link_from(table.server.link),
+            topology=Topology(link_from(table.server.link)),
             initial=self._initial(key),
             public=problem.public,
             shard=lambda device: problem.shard(device.id, device.key),
@@ -152,7 +152,7 @@ class Experiment:
     def inputs(self, key: RunKey) -> str:
         """Digest what a run reads beside its scenario: profiles, links, data."""
         world, problem = self.world(key), self.problems[key.seed]
-        parts = (world.fleet.groups, world.server, world.server_link, world.initial.key, problem.digest)
+        parts = (world.fleet.groups, world.server, world.topology, world.initial.key, problem.digest)
         rates = [sorted(g.profile.rates.items()) for g in world.fleet.groups]
         radios = [g.profile.radio_for(g.link.technology) for g in world.fleet.groups]  # those in use alone
         server = sorted(world.server.rates.items())

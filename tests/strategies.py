@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from fedsim.fleet import Always, Fleet, Group, Link, Markov, Profile
+from fedsim.fleet import Always, Fleet, Group, Link, Markov, Profile, Topology
 from fedsim.fleet.radio import Line, Radio
 from fedsim.sim import Async, Sync
 from fedsim.work import Ref, Work
@@ -106,7 +106,7 @@ def worlds(draw: st.DrawFn, *, always: bool = False) -> dict[str, Any]:
         "fleet": fleet,
         "availability": Always() if always else draw(availabilities()),
         "on_dropout": draw(policies),
-        "server_link": replace(draw(links()), name="server"),
+        "topology": Topology(replace(draw(links()), name="server")),
         "schedule": draw(schedules(devices=len(fleet))),
         "method": Toy(draw(work_graphs), merge_s=draw(st.floats(0.0, 5.0))),
         "public": PUBLIC,

@@ -54,7 +54,7 @@ class Simulation:
         self.method, self.schedule, self.executor = method, schedule, executor
         self.fleet, self.availability, self.on_dropout = world.fleet, world.availability, world.on_dropout
         self.pricing = Pricing(executor, world.cost)
-        self.network, self.tails = Network(self.env, world.server_link), Tails(self.env)
+        self.network, self.tails = Network(self.env, world.topology.server), Tails(self.env)
         self.server = Place(self.env, world.server, pricing=self.pricing, recorder=self.recorder)
         self.server.holds.update(ref.key for ref in (world.initial, world.public) if ref)
         self.busy: dict[int, Task] = {}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from fedsim.fleet import Availability, CostModel, Device, Fleet, Link, Profile
+from fedsim.fleet import Availability, CostModel, Device, Fleet, Profile, Topology
 from fedsim.work import Ref
 
 OnDropout = Literal["discard", "restart", "resume"]
@@ -21,7 +21,7 @@ class World:
     availability: Availability
     on_dropout: OnDropout
     server: Profile
-    server_link: Link
+    topology: Topology
     initial: Ref
     public: Ref | None
     shard: Callable[[Device], Ref]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fedsim.errors import LocalityError, Stalled
-from fedsim.fleet import Fleet, Group
+from fedsim.fleet import Fleet, Group, Topology
 from fedsim.sim import Async, Sync
 from fedsim.work import Work
 from tests.sim.toys import (
@@ -62,7 +62,7 @@ def test_both_ends_of_a_path_add_their_latency_and_the_slower_one_sets_the_rate(
     server = type(FAST)("server", 5.0, 2.0, 1.0)  # takes in 5 bytes/s, sends out 2 bytes/s
     device = type(SLOW)("device", 10.0, 10.0, 0.5)
     fleet = Fleet((Group(profile(), device, 1),), 1)
-    _, timeline = simulate(Sync(rounds=1, cohort=1), fleet=fleet, server_link=server)
+    _, timeline = simulate(Sync(rounds=1, cohort=1), fleet=fleet, topology=Topology(server))
     assert busy(timeline) == [
         (0, "download", 0.0, 11.5, 20, "done"),
         (0, "compute", 11.5, 14.5, 0, "done"),

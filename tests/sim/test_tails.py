@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedsim.fleet import Fleet, Group, Link
+from fedsim.fleet import Fleet, Group, Link, Topology
 from fedsim.fleet.radio import Line, Radio
 from fedsim.sim import Async, Sync
 from fedsim.work import Work
@@ -35,7 +35,7 @@ def tails(timeline):
     ],
 )
 def test_a_transfer_draws_its_intercept_for_its_time_and_its_slope_for_its_bytes(link, server, seconds, joules):
-    _, timeline = run(link=link, server_link=Link("server", server, server, 0.0))
+    _, timeline = run(link=link, topology=Topology(Link("server", server, server, 0.0)))
     assert log(timeline)[0] == (0, "download", "", 0.0, seconds, 20, joules, "done")
 
 

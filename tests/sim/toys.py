@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from fedsim.execute.cost_only import CostOnly
-from fedsim.fleet import Always, Device, Fleet, Group, Link, Profile
+from fedsim.fleet import Always, Device, Fleet, Group, Link, Profile, Topology
 from fedsim.fleet.profile import Rate
 from fedsim.fleet.radio import Line, Radio
 from fedsim.sim import Published, Simulation, World
@@ -160,7 +160,7 @@ def simulate(schedule: Any, method: Any = None, *, devices: int = 1, **world: An
     """Run a toy world; *world* changes the World's fields, *devices* the size of a fleet of equal ones."""
     plain = World(
         fleet=Fleet((Group(profile(), SLOW, devices),), 1),
-        availability=Always(), on_dropout="resume", server=profile("server"), server_link=FAST,
+        availability=Always(), on_dropout="resume", server=profile("server"), topology=Topology(FAST),
         initial=MODEL, public=None, shard=shard_of,
     )  # fmt: skip
     changed = World(**{**{name: getattr(plain, name) for name in plain.__slots__}, **world})
