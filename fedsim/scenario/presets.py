@@ -47,6 +47,8 @@ class SharedLinkTable(Table):
             raise said(f"gives {' and '.join(sorted(given)) or 'no rates'}: {_ALLOWED}")
         if self.rate and not self.shared:
             self._refuse("rate", written(self.rate, "rate"), "is of both ways together: add shared = true")
+        if self.shared and isinstance(self.link, dict):
+            self._refuse("shared", True, "is beside a link with a table of its own: give both rates there, or here")
         link = self.made()
         if link.shared and link.down_bytes_per_s != link.up_bytes_per_s:
             rates = [written(rate, "rate") for rate in (link.down_bytes_per_s, link.up_bytes_per_s)]
@@ -62,8 +64,9 @@ class SharedLinkTable(Table):
             assert up is not None
             return FleetLink("custom", down, up, latency_s, shared=self.shared)
         link = link_from(self.link)
-        kept_s = link.latency_s if self.latency is None and not isinstance(self.link, str) else latency_s
-        return replace(link, latency_s=kept_s, shared=self.shared)
+        if self.latency is None and isinstance(self.link, dict) and "latency" in self.link:
+            latency_s = link.latency_s  # given after all
+        return replace(link, latency_s=latency_s, shared=self.shared or link.shared)
 
     def _refuse(self, key: str, value: object, message: str) -> None:
         raise ValidationError.from_exception_data("link", [wrong((key,), value, message)])

@@ -210,6 +210,10 @@ REFUSED = {
     "no rates": ({"tier": [{"name": "home"}]}, "network.tier.home = { name = 'home' }: gives no rates: write down and"),
     "shared by two": (tiers({"shared": True}), "network.tier.home.shared = true: is of one rate, not of 100 Mbit/s d"),
     "shared by name": (tiers({}, {"shared": True}), "network.tier.street.shared = true: is of one rate, not of 857"),
+    "shared beside a table": (
+        {"tier": [{"name": "home", "shared": True, "link": {"down": "1 MB/s", "up": "1 MB/s", "latency": "1 ms"}}]},
+        "network.tier.home.shared = true: is beside a link with a table of its own",
+    ),
     "one rate": (
         {"tier": [{"name": "home", "rate": "8 Mbit/s"}]},
         "network.tier.home.rate = '8 Mbit/s': is of both ways together: add shared = true",
