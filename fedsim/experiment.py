@@ -110,9 +110,10 @@ class Experiment:
         for table, key in [(partition, "path"), (task, "tokenizer"), *((model, "path") for model in models)]:
             if table.get(key):
                 table[key] = self._placed(table[key])
-        for table in (*tables["fleet"], tables["server"]):
-            if table["profile"].endswith(".toml"):
-                table["profile"] = self._placed(table["profile"])
+        profiles = [(table, "profile") for table in (*tables["fleet"], tables["server"])]
+        for table, key in [*profiles, *((tier, "edge") for tier in tables["network"].get("tier", ()))]:
+            if table.get(key, "").endswith(".toml"):
+                table[key] = self._placed(table[key])
         return tables
 
     def _placed(self, path: str) -> str:
@@ -129,7 +130,7 @@ class Experiment:
             availability=_availability(table, key.seed),
             on_dropout=table.availability.on_dropout,
             server=self._profile(table.server.profile),
-            topology=Topology(link_from(table.server.link)),
+            topology=Topology(link_from(table.server.link), table.network.tiers(table.devices, self.folder)),
             initial=self._initial(key),
             public=problem.public,
             shard=lambda device: problem.shard(device.id, device.key),
@@ -161,17 +162,16 @@ class Experiment:
         return Async(table.merges, table.concurrency, table.buffer, table.deadline)
 
     def inputs(self, key: RunKey) -> str:
-        """Digest what a run reads beside its scenario: profiles, links, data."""
+        """Digest what a run reads beside its scenario: profiles, links, tiers, data."""
         world, problem = self.world(key), self.problems[key.seed]
         parts = (world.fleet.groups, world.server, world.topology, world.transport, world.initial.key, problem.digest)
-        rates = [sorted(g.profile.rates.items()) for g in world.fleet.groups]
+        profiles = [*self.profiles, *(tier.edge for tier in world.topology.tiers if tier.edge)]
+        rates = [(sorted(profile.rates.items()), sorted(profile.exact.items())) for profile in profiles]
         radios = [g.profile.radio_for(g.link.technology) for g in world.fleet.groups]  # those in use alone
-        server = sorted(world.server.rates.items())
-        exact = [sorted(profile.exact.items()) for profile in self.profiles]
-        return hashlib.sha256(repr((parts, rates, radios, server, exact)).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((parts, rates, radios)).encode()).hexdigest()[:16]
 
     def _fleet(self, problem: Problem) -> Fleet:
-        groups = [Group(self._profile(g.profile), link_from(g.link), g.count) for g in self.scenario.fleet]
+        groups = [Group(self._profile(g.profile), link_from(g.link), g.count, g.behind) for g in self.scenario.fleet]
         return Fleet(tuple(groups), problem.samples)
 
     def _profile(self, name: str) -> Profile:

@@ -17,7 +17,7 @@ from rich.table import Table
 from fedsim.fleet import said_of, said_of_power
 from fedsim.results import CAPTION, HEADERS, cells
 from fedsim.scenario import to_toml
-from fedsim.units import short_bytes, short_energy, short_time
+from fedsim.units import short_bytes, short_energy, short_rate, short_time
 
 _ROOMY = 100
 _STATUS = {
@@ -92,6 +92,9 @@ def survey(report: Mapping[str, Any]) -> None:
     else:
         sys.stdout.write(text + "\n")
     out.print(_fleet(out, report["fleet"]))
+    if len(report["network"]) > 1:  # the server's link is not alone
+        out.print("\n[bold]Links that devices share[/], on the way to the server")
+        out.print(_network(out, report["network"]))
     out.print("\n[bold]One round of one device[/], the first of its group, alone on its link")
     out.print(_costs(out, report["costs"]))
     doubts(out, report)
@@ -111,12 +114,28 @@ def doubts(out: Console, found: Mapping[str, Any]) -> None:
 
 
 def _fleet(out: Console, rows: Iterable[Mapping[str, Any]]) -> Table:
-    made = table(out, "devices", "profile", "link", "examples each", right=("devices", "examples each"))
+    names = ("devices", "profile", "link", "behind", "examples each")
+    made = table(out, *names, right=("devices", "examples each"))
     for row in rows:
-        least, most = row["samples_least"], row["samples_most"]
-        samples = str(least) if least == most else f"{least} to {most}"
-        made.add_row(str(row["count"]), escape(row["profile"]), escape(row["link"]), samples)
+        samples = _between(row["samples_least"], row["samples_most"])
+        made.add_row(str(row["count"]), *(escape(row[key]) for key in ("profile", "link", "behind")), samples)
     return made
+
+
+def _network(out: Console, rows: Iterable[Mapping[str, Any]]) -> Table:
+    numbers = ("links", "down", "up", "latency", "devices each")
+    made = table(out, "tier", *numbers, "behind", "aggregator", right=numbers)
+    for row in rows:
+        up = "(shared)" if row["shared"] else short_rate(row["up_bytes_per_s"])
+        rates = (short_rate(row["down_bytes_per_s"]), up, short_time(row["latency_s"]))
+        devices = _between(row["devices_least"], row["devices_most"])
+        names = (escape(row[key] or "-") for key in ("behind", "edge"))
+        made.add_row(escape(row["tier"]), str(row["count"]), *rates, devices, *names)
+    return made
+
+
+def _between(least: int, most: int) -> str:
+    return str(least) if least == most else f"{least} to {most}"
 
 
 def _costs(out: Console, rows: Iterable[Mapping[str, Any]]) -> Table:

@@ -135,6 +135,15 @@ def short_bytes(nbytes: float) -> str:
     return _short(nbytes, {"TiB": 2.0**40, "GiB": 2.0**30, "MiB": 2.0**20, "KiB": 2.0**10, "B": 1.0}, "B")
 
 
+def short_rate(bytes_per_s: float) -> str:
+    """Write a rate in three digits.
+
+    >>> short_rate(10717500.0), short_rate(0.0)
+    ('85.7 Mbit/s', '0 bit/s')
+    """
+    return _short(8 * bytes_per_s, {"Gbit/s": 1e9, "Mbit/s": 1e6, "kbit/s": 1e3, "bit/s": 1.0}, "bit/s")
+
+
 def short_energy(joules: float) -> str:
     """Write an energy in three digits.
 

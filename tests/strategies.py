@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from fedsim.fleet import Always, Fleet, Group, Link, Markov, Profile, Topology
+from fedsim.fleet import Always, Fleet, Group, Link, Markov, Profile, Tier, Topology
 from fedsim.fleet.radio import Line, Radio
 from fedsim.sim import Async, Sync
 from fedsim.work import Ref, Work
@@ -23,6 +23,15 @@ sizes = st.integers(0, 2_000)
 def links(draw: st.DrawFn) -> Link:
     rate = st.floats(1.0, 1e4)
     return Link(draw(st.sampled_from(["a", "b"])), draw(rate), draw(rate), draw(st.floats(0.0, 2.0)))
+
+
+@st.composite
+def topologies(draw: st.DrawFn) -> Topology:
+    """Draw up to four tiers, each behind a later one or the server, in any order."""
+    names = ["a", "b", "c", "d"][: draw(st.integers(0, 4))]
+    ways = [draw(st.sampled_from([*names[place:], "server"])) for place in range(1, len(names) + 1)]
+    tiers = [Tier(n, draw(links()), draw(st.integers(1, 5)), way) for n, way in zip(names, ways, strict=True)]
+    return Topology(replace(draw(links()), name="server"), tuple(draw(st.permutations(tiers))))
 
 
 lines = st.builds(Line, watts, st.floats(0.0, 0.1))

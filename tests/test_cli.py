@@ -101,13 +101,14 @@ def test_check_prints_the_scenario_with_its_defaults_and_it_loads_again(tmp_path
 
 def test_check_as_json_prices_a_round_of_every_method_on_every_group(tmp_path):
     report = json.loads(fedsim("check", write(tmp_path), "--json").out)
-    assert list(report) == ["name", "digest", "resolved", "fleet", "peaks_only", "unmetered", "costs"]
+    assert list(report) == ["name", "digest", "resolved", "fleet", "network", "peaks_only", "unmetered", "costs"]
     assert [(row["method"], row["profile"]) for row in report["costs"]] == [
         ("fedavg", "raspberry-pi-4"), ("fedavg", "laptop"), ("fedprox", "raspberry-pi-4"), ("fedprox", "laptop"),
     ]  # fmt: skip
     assert all(row["status"] == "ok" and row["seconds"] > 0 and row["fits"] is True for row in report["costs"])
     assert report["fleet"][0] == {
-        "count": 4, "profile": "raspberry-pi-4", "link": "wifi-home", "samples_least": 8, "samples_most": 8,
+        "count": 4, "profile": "raspberry-pi-4", "link": "wifi-home", "behind": "server",
+        "samples_least": 8, "samples_most": 8,
     }  # fmt: skip
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from fedsim.errors import InputError, unknown
 from fedsim.fleet.capacity import Capacity
-from fedsim.fleet.fleet import Device
+from fedsim.fleet.fleet import Device, Fleet
 from fedsim.fleet.link import Link
 from fedsim.fleet.profile import Profile
 
@@ -103,6 +103,23 @@ class Topology:
         """Return the links between *hop* and the server, the server's own last."""
         return tuple(self._upwards(self.tiers[hop.key[0]].behind, hop.key[1]))
 
+    def crowd(self, fleet: Fleet, tier: Tier) -> tuple[int, int]:
+        """Return how many devices are behind a link of *tier*: the last, which has the fewest, and the first."""
+        ways = [(group.count, self._counts(group.behind, tier.name)) for group in fleet.groups]
+        last, first = (sum(_behind(n, way, i) for n, way in ways if way) for i in (tier.count - 1, 0))
+        return last, first
+
+    def _counts(self, behind: str, name: str) -> list[int]:
+        """Return the counts of the tiers from *behind* to *name*; empty: it is not on the way."""
+        counts = []
+        while behind != SERVER:
+            tier = self.tiers[self._numbers[behind]]
+            counts.append(tier.count)
+            if tier.name == name:
+                return counts
+            behind = tier.behind
+        return []
+
     def _upwards(self, behind: str, index: int) -> Iterator[Hop]:
         while behind != SERVER:
             number = self._numbers[behind]
@@ -124,3 +141,11 @@ class Topology:
                 raise InputError(f"tier {tier.name!r} is behind {tier.behind!r}, which leads back to {behind!r}")
             seen.add(behind)
             behind = self.tiers[self._numbers[behind]].behind
+
+
+def _behind(n: int, counts: Sequence[int], link: int) -> int:
+    """Return how many of devices 0 to *n* - 1 reach *link* of the last tier, tier after tier of so many links."""
+    first, *others = counts
+    if not others:
+        return n // first + (link < n % first)
+    return n // first * _behind(first, others, link) + _behind(n % first, others, link)

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from fedsim.fleet import link_names
 from fedsim.scenario.options import options_of
+from fedsim.scenario.presets import PRESETS, SharedLinkTable
 from fedsim.scenario.schema import Scenario
 from fedsim.scenario.world import Catalogue
 
@@ -29,6 +30,10 @@ def json_schema(catalogue: Catalogue) -> dict[str, Any]:
     _choose(tables["ModelTable"], "name", catalogue.models)
     _choose(tables["PartitionTable"], "kind", catalogue.partitions)
     _choose(tables["MethodTable"], "name", catalogue.methods)
+    _choose(tables["NetworkTable"], "preset", PRESETS)
+    tables["SharedLinkTable"] = SharedLinkTable.model_json_schema()
+    for link in (tables["SharedLinkTable"], tables["TierTable"]):
+        _suggest(link["properties"]["link"]["anyOf"][0], link_names())
     for table in ("FleetTable", "ServerTable"):
         _suggest(tables[table]["properties"]["profile"], catalogue.profiles)
         _suggest(tables[table]["properties"]["link"]["anyOf"][0], link_names())
@@ -66,6 +71,7 @@ def _options(kind: Callable[..., Any]) -> dict[str, Any]:
     described = {}
     for name, option in options_of(kind).items():
         described[name] = TypeAdapter(option.type, config=ConfigDict(strict=True)).json_schema()
+        described[name].pop("$defs", None)  # those there are, are the scenario's
         if option.default is not MISSING:
             described[name]["default"] = option.written(option.default)
     return described

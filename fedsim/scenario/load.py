@@ -16,10 +16,12 @@ from pydantic_core import InitErrorDetails
 
 from fedsim.errors import InputError, unknown
 from fedsim.fleet.packaged import packaged
+from fedsim.fleet.topology import SERVER
+from fedsim.scenario.network import upwards
 from fedsim.scenario.override import put
 from fedsim.scenario.schema import Scenario, merged_schedule, schedule_adapter
 from fedsim.scenario.table import Table, unknown_keys
-from fedsim.scenario.wording import Place, absent, reworded, show_error, wrong
+from fedsim.scenario.wording import Place, absent, no_such, reworded, show_error, wrong
 from fedsim.scenario.world import Around, Catalogue
 
 
@@ -100,6 +102,7 @@ def draft(path: Path, overrides: Mapping[str, Any], catalogue: Catalogue) -> Dra
         _read_part(found, key)
     _check_labels(found)
     _check_schedules(found)
+    _check_network(found)
     return found
 
 
@@ -194,6 +197,30 @@ def _check_places(found: Draft, schedule: Any, at: Place) -> None:
     if schedule.places > devices:
         message = f"is larger than the fleet of {devices} devices; lower it, or raise a count under [[fleet]]"
         found.refuse([wrong((*at, schedule.places_key), schedule.places, message)])
+
+
+def _check_network(found: Draft) -> None:
+    """Fill in how many links a preset has for the fleet, and behind what each group is."""
+    if not found.parts.keys() >= {"network", "fleet"}:
+        return
+    fleet, devices = found.parts["fleet"], sum(group.count for group in found.parts["fleet"])
+    network = found.parts["network"] = found.parts["network"].counted(devices)
+    behind = {tier.name: tier.behind for tier in network.tiers(devices, found.around.folder)}
+    outermost = SERVER if network.tier else next(iter(behind), SERVER)
+    fleet[:] = [group.model_copy(update={"behind": group.behind or outermost}) for group in fleet]
+    _check_behind(found, {**behind, SERVER: ""})
+
+
+def _check_behind(found: Draft, behind: Mapping[str, str]) -> None:
+    """Check that every group leads to the server, and that every tier spelt out is for somebody."""
+    strange = [(n, group.behind) for n, group in enumerate(found.parts["fleet"]) if group.behind not in behind]
+    for number, name in strange:
+        found.refuse([wrong(("fleet", number, "behind"), name, no_such("tier", name, behind))])
+    used = {name for group in found.parts["fleet"] for name in upwards(behind, group.behind)}
+    for number, tier in enumerate(found.parts["network"].tier):
+        if tier.name not in used and not strange:
+            message = f"no device is behind it: write behind = {tier.name!r} under [[fleet]], or take the tier away"
+            found.refuse([wrong(("network", "tier", number, "name"), tier.name, message)])
 
 
 def _at(data: Any, place: Place) -> Any:

@@ -31,7 +31,7 @@ class Option:
 
     def written(self, value: Any) -> Any:
         """Return *value* as a file gives it: quantities with their units."""
-        return _adapter(self.type).dump_python(value, mode="json")
+        return _adapter(self.type).dump_python(value, mode="json", exclude_none=True)
 
 
 @cache

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo
 
+from fedsim.scenario.network import NetworkTable
 from fedsim.scenario.options import check_options, fill_options
-from fedsim.scenario.table import Count, Span, Table, by_kind
+from fedsim.scenario.table import Count, Label, Name, Span, Table, by_kind
 from fedsim.scenario.wording import said
 from fedsim.scenario.world import (
     AvailabilityTable,
@@ -60,21 +60,6 @@ class AsyncSchedule(Table):
 Schedule = SyncSchedule | AsyncSchedule
 SCHEDULES: Mapping[str, type[Schedule]] = {"sync": SyncSchedule, "async": AsyncSchedule}
 ScheduleTable = Annotated[Schedule, by_kind(SCHEDULES)]
-
-
-def _name(pattern: str, allowed: str) -> AfterValidator:
-    def read(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise said(f"must be 1 to 64 characters: {allowed}")
-        return value
-
-    return AfterValidator(read)
-
-
-Name = Annotated[str, _name(r"[a-z0-9_-]{1,64}", "small letters, digits, _ and -")]
-Label = Annotated[
-    str, _name(r"[A-Za-z0-9][A-Za-z0-9_.=+-]{0,63}", "letters, digits and _ . = + -, a letter or digit first")
-]
 
 
 def _training(check: Callable[..., Any]) -> BeforeValidator:
@@ -154,6 +139,7 @@ class Scenario(Table):
     train: Annotated[dict[str, Any], _training(fill_options), Field(default_factory=dict)]
     fleet: Annotated[list[FleetTable], Field(min_length=1)]
     server: ServerTable = ServerTable.model_construct()
+    network: Annotated[NetworkTable, Field(default_factory=dict)]
     availability: Annotated[AvailabilityTable, Field(default_factory=dict)]
     schedule: ScheduleTable
     method: Annotated[list[MethodTable], Field(min_length=1)]
@@ -173,9 +159,12 @@ class Scenario(Table):
         tables = self.model_dump(mode="json", exclude_none=True)
         may_be_empty = [(tables["run"], "target"), (tables["task"], "subset")]
         may_be_empty += [(method, key) for method in tables["method"] for key in ("train", "schedule")]
+        may_be_empty += [(tables["network"], "tier")]
         for table, key in may_be_empty:
             if not table[key]:
                 del table[key]
+        if self.network.tier:
+            del tables["network"]["preset"]
         return tables
 
 

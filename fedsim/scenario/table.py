@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -98,6 +100,21 @@ def checked(check: Callable[[str], str | None]) -> BeforeValidator:
 Span = Annotated[Seconds, Field(gt=0)]
 Rate = Annotated[ByteRate, Field(gt=0)]
 Count = Annotated[int, Field(ge=1, le=_LARGEST)]
+
+
+def _name(pattern: str, allowed: str) -> AfterValidator:
+    def read(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise said(f"must be 1 to 64 characters: {allowed}")
+        return value
+
+    return AfterValidator(read)
+
+
+Name = Annotated[str, _name(r"[a-z0-9_-]{1,64}", "small letters, digits, _ and -")]
+Label = Annotated[
+    str, _name(r"[A-Za-z0-9][A-Za-z0-9_.=+-]{0,63}", "letters, digits and _ . = + -, a letter or digit first")
+]
 
 
 def finite(value: object) -> bool:

@@ -59,7 +59,7 @@ def reworded(error: ValidationError, *, at: Place = ()) -> list[InitErrorDetails
 def no_such(what: str, word: object, known: Iterable[str]) -> str:
     """Say that a value is no known *what*, the nearest one, and all there are."""
     names = sorted(known)
-    return f"unknown {what}{nearest(str(word), names)} (known: {', '.join(names)})"
+    return f"unknown {what}{nearest(str(word), names)} (known: {', '.join(names) or 'none'})"
 
 
 def show_place(place: Place, data: Any) -> str:

@@ -261,6 +261,7 @@ class FleetTable(Table):
     profile: Profile
     count: Count = 10
     link: Link = "wifi-home"
+    behind: str = ""  # loaded: the outermost tier of the network's preset, else the server
 
 
 class ServerTable(Table):

@@ -51,8 +51,9 @@ def test_what_is_not_said_is_the_interface_default(bare):
             "epochs": 1, "batch_size": 16, "optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 0.0,
             "clip_norm": 0.0, "lr_schedule": "constant", "lr_decay": 0.98, "lr_decay_every": 5,
         },
-        "fleet": [{"profile": "laptop", "count": 10, "link": "wifi-home"}],
+        "fleet": [{"profile": "laptop", "count": 10, "link": "wifi-home", "behind": "server"}],
         "server": {"profile": "edge-server", "link": "fibre"},
+        "network": {"preset": "star"},
         "availability": {
             "kind": "markov", "mean_online": "40 min", "mean_offline": "10 min", "on_dropout": "resume",
         },
