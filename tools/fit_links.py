@@ -19,7 +19,7 @@ import pandas as pd
 from link_sets import LINKS, Row, Set, Wanted
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
 MARK = "# Below: written by tools/fit_links.py"
@@ -111,7 +111,24 @@ def correlations(one: Set, folder: Path) -> Vector:
     series = [rows.to_numpy(float) for rows in one.series(folder)]
     scores = ndtri((rankdata(np.concatenate(series)) - 0.5) / sum(map(len, series)))
     parts = np.split(scores, np.cumsum([len(rows) for rows in series])[:-1])
-    return np.array([_at(lag, parts) for lag in LAGS]) / scores.var()
+    return latent(np.array([_at(lag, parts) for lag in LAGS]) / scores.var(), np.sort(scores))
+
+
+def latent(seen: Vector, scores: Vector) -> Vector:
+    """Return the correlations of normal variables whose *scores*, where many rates are equal, show those *seen*."""
+    r = np.linspace(-0.99, 0.99, 199)
+    (nodes, weights), n = np.polynomial.hermite_e.hermegauss(80), len(scores)
+    first, second = (
+        scores[_rank(nodes, n)],
+        np.multiply.outer(r, nodes)[:, :, None] + np.sqrt(1 - r**2)[:, None, None] * nodes,
+    )
+    pairs = first[:, None] * scores[_rank(second, n)]  # (r, first, noise of the second)
+    shown = np.einsum("rij,i,j->r", pairs, weights, weights) / weights.sum() ** 2 / scores.var()
+    return np.interp(seen, [-1.0, *shown, 1.0], [-1.0, *r, 1.0])
+
+
+def _rank(normal: Vector, n: int) -> NDArray[np.int64]:
+    return np.minimum((ndtr(normal) * n).astype(int), n - 1)
 
 
 def _at(lag: int, parts: Sequence[Vector]) -> float:

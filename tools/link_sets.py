@@ -12,6 +12,11 @@ US = "network/cellular_us_saturated_1s.csv.gz"
 LUMOS = "network/lumos5g_us_walk_drive_1s.csv.gz"
 SPARK = "network/sparktraces_wifi_4g_eth_1s.csv.gz"
 WALK = "energy/phone_5g_walk_power_rate_1s.csv.gz"
+NORWAY = "network/norway_hsdpa_1s.csv.gz"
+RACA = "network/raca5g_ireland_download_1s.csv.gz"
+BEIJING = "network/wifi_beijing_indoor_1s.csv.gz"
+STARLINK = "network/starlink_dish_history_1s.csv.gz"
+NYU = "network/nyu_mets_lte_1s.csv.gz"
 SIGCOMM = "SIGCOMM21-5G/artifact@35aaf2857550c7f4c736fe9b01e894253a777e4e"
 MAHIMAHI = "ravinet/mahimahi@ae477d437615b972217498ba52be07db17a15618:traces/"
 METS = "NYU-METS/Main@886c73b1398457ba5f87faefe7a9ea3755e713f7:Sample_Traces/"
@@ -86,7 +91,7 @@ LINKS = {
             Set("LTE driving in the US, saturated, up", MAHIMAHI,
                 2016, US, "up_mbps", {"technology": "LTE"}),
             Set("LTE in New York transit", METS,
-                2019, "network/nyu_mets_lte_1s.csv.gz", "down_mbps"),
+                2019, NYU, "down_mbps"),
             Set("LTE in Minneapolis (Lumos5G)", LUMOS5G,
                 2021, LUMOS, "down_mbps", {"technology": "LTE"}),
             spark("LTE in Ghent", "PiTree/ghent", 2016),
@@ -95,8 +100,8 @@ LINKS = {
     "hspa": Wanted(
         both("3G", ERRANT), 2020,
         (
-            Set("HSDPA on commutes in Oslo", OSLO, 2013, "network/norway_hsdpa_1s.csv.gz", "down_mbps"),
-            Set("HSPA+ driving in Ireland", IRELAND, 2020, "network/raca5g_ireland_download_1s.csv.gz", "down_mbps", {"mode": "HSPA+"}),
+            Set("HSDPA on commutes in Oslo", OSLO, 2013, NORWAY, "down_mbps"),
+            Set("HSPA+ driving in Ireland", IRELAND, 2020, RACA, "down_mbps", {"mode": "HSPA+"}),
         ),
     ),
     "5g-low-band": Wanted(
@@ -113,11 +118,14 @@ LINKS = {
         ),
     ),
     "wifi-home": Wanted(
-        {"down": ("WiFi", "Zhuge office WiFi", "mbps"), "up": ("WiFi", "Beijing office, 802.11ac 5GHz, static", "tcp_mbps")},
+        {
+            "down": ("WiFi", "Zhuge office WiFi", "mbps"),
+            "up": ("WiFi", "Beijing office, 802.11ac 5GHz, static", "tcp_mbps"),
+        },
         2022,
         (
             spark("office WiFi", "Zhuge/office-wifi", 2022),
-            Set("office WiFi, 802.11ac, client to server", SOLIS, 2021, "network/wifi_beijing_indoor_1s.csv.gz", "tcp_mbps", {"place": "office"}),
+            Set("office WiFi, 802.11ac, client to server", SOLIS, 2021, BEIJING, "tcp_mbps", {"place": "office"}),
         ),
     ),
     "cable": Wanted(
@@ -128,7 +136,7 @@ LINKS = {
     "satellite": Wanted(
         dict.fromkeys(("down", "up"), ("Starlink", "one dish, its own 1 s history buffer", "ping_drop_rate")), 2022,
         (
-            Set("share of pings lost, one dish", DISH, 2022, "network/starlink_dish_history_1s.csv.gz", "ping_drop_rate", trace=""),
+            Set("share of pings lost, one dish", DISH, 2022, STARLINK, "ping_drop_rate", trace=""),
         ),
         dict.fromkeys(("down", "up"), "derived: nominal less the share of pings lost; not in it: other users"),
     ),
