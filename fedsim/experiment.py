@@ -102,7 +102,15 @@ class Experiment:
         for table in (*tables["fleet"], tables["server"]):
             if table["profile"].endswith(".toml"):
                 table["profile"] = self._placed(table["profile"])
+            table["link"] = self._placed_link(table["link"])
         return tables
+
+    def _placed_link(self, link: Any) -> Any:
+        if isinstance(link, str) or "trace" not in link:
+            return link
+        trace = link["trace"]
+        one = isinstance(trace, str)
+        return {**link, "trace": self._placed(trace) if one else {way: self._placed(trace[way]) for way in trace}}
 
     def _placed(self, path: str) -> str:
         return str((self.folder / Path(path).expanduser()).resolve())
@@ -118,7 +126,7 @@ class Experiment:
             availability=_availability(table, key.seed),
             on_dropout=table.availability.on_dropout,
             server=self._profile(table.server.profile),
-            server_link=link_from(table.server.link),
+            server_link=link_from(table.server.link, self.folder),
             initial=self._initial(key),
             public=problem.public,
             shard=lambda device: problem.shard(device.id, device.key),
@@ -160,7 +168,7 @@ class Experiment:
         return hashlib.sha256(repr((parts, rates, radios, server, exact)).encode()).hexdigest()[:16]
 
     def _fleet(self, problem: Problem) -> Fleet:
-        groups = [Group(self._profile(g.profile), link_from(g.link), g.count) for g in self.scenario.fleet]
+        groups = [Group(self._profile(g.profile), link_from(g.link, self.folder), g.count) for g in self.scenario.fleet]
         return Fleet(tuple(groups), problem.samples)
 
     def _profile(self, name: str) -> Profile:
