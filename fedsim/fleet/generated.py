@@ -78,7 +78,10 @@ def generated_from(table: Table) -> Generated:
     if not math.isclose(place + sum(share for share, _ in moments), 1.0, abs_tol=1e-9):
         raise InputError(f"{table.where}: place {place} and the shares of the moments must add up to 1")
     down, up = (table.read(way, _quantiles) for way in ("down", "up"))
-    return Generated(table.quantity("step", "time"), place, moments, down, up)
+    step_s = table.quantity("step", "time")
+    if not step_s:
+        raise InputError(f"{table.where}: step is 0 s: a step takes time")
+    return Generated(step_s, place, moments, down, up)
 
 
 def _share(value: object) -> float:

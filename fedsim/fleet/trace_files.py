@@ -195,7 +195,7 @@ def _opportunities(file: _File) -> Series:
         counts[max(0, -(-at_ms * parts // period_ms) - 1)] += 1
     width_s = period_ms / 1000 / parts
     rates = [count * PACKET_BYTES / width_s for count in counts]
-    return looped([number * width_s for number in range(parts)], rates, end_s=period_ms / 1000)
+    return looped([number * period_ms / parts / 1000 for number in range(parts)], rates, end_s=period_ms / 1000)
 
 
 def _timestamps(file: _File) -> Iterator[int]:
