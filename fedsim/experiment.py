@@ -17,6 +17,7 @@ from fedsim.fleet import (
     Availability,
     Fleet,
     Group,
+    Link,
     Markov,
     Profile,
     Topology,
@@ -41,6 +42,7 @@ from fedsim.scenario import (
     digest,
     draft,
     find,
+    placed,
     profile_at,
 )
 from fedsim.sim import Async, Schedule, Simulation, Sync, World
@@ -101,23 +103,7 @@ class Experiment:
 
     def movable(self) -> dict[str, Any]:
         """Return the resolved scenario with absolute paths, so that its file can be run from anywhere."""
-        tables = self.scenario.resolved()
-        task, partition = tables["task"], tables["task"]["partition"]
-        for table in (task, task.get("public")):
-            if isinstance(table, dict) and table.get("data", "").startswith("npz:"):
-                table["data"] = f"npz:{self._placed(table['data'].removeprefix('npz:'))}"
-        models = [table["model"] for table in (task, *tables["method"]) if "model" in table]
-        for table, key in [(partition, "path"), (task, "tokenizer"), *((model, "path") for model in models)]:
-            if table.get(key):
-                table[key] = self._placed(table[key])
-        profiles = [(table, "profile") for table in (*tables["fleet"], tables["server"])]
-        for table, key in [*profiles, *((tier, "edge") for tier in tables["network"].get("tier", ()))]:
-            if table.get(key, "").endswith(".toml"):
-                table[key] = self._placed(table[key])
-        return tables
-
-    def _placed(self, path: str) -> str:
-        return str((self.folder / Path(path).expanduser()).resolve())
+        return placed(self.scenario.resolved(), self.folder)
 
     def method(self, label: str) -> MethodTable:
         return next(method for method in self.scenario.method if method.label == label)
@@ -130,7 +116,7 @@ class Experiment:
             availability=_availability(table, key.seed),
             on_dropout=table.availability.on_dropout,
             server=self._profile(table.server.profile),
-            topology=Topology(link_from(table.server.link), table.network.tiers(table.devices, self.folder)),
+            topology=Topology(self._link(table.server.link), table.network.tiers(table.devices, self.folder)),
             initial=self._initial(key),
             public=problem.public,
             shard=lambda device: problem.shard(device.id, device.key),
@@ -171,8 +157,11 @@ class Experiment:
         return hashlib.sha256(repr((parts, rates, radios)).encode()).hexdigest()[:16]
 
     def _fleet(self, problem: Problem) -> Fleet:
-        groups = [Group(self._profile(g.profile), link_from(g.link), g.count, g.behind) for g in self.scenario.fleet]
+        groups = [Group(self._profile(g.profile), self._link(g.link), g.count, g.behind) for g in self.scenario.fleet]
         return Fleet(tuple(groups), problem.samples)
+
+    def _link(self, value: str | Mapping[str, Any]) -> Link:
+        return link_from(value, self.folder)
 
     def _profile(self, name: str) -> Profile:
         return load_profile(profile_at(name, self.folder))

@@ -95,6 +95,34 @@ ONE_KEY = {
         {"fleet__0__link": "wifi-hme"},
         "fleet.0.link = 'wifi-hme': unknown link; did you mean 'wifi-home",
     ),
+    "link like none": (
+        {"fleet__0__link": {"like": "wifi-hme"}},
+        "fleet.0.link.like = 'wifi-hme': unknown link; did you mean 'wifi-home",
+    ),
+    "unknown key of a link": (
+        {"fleet__0__link": {"like": "lte", "varys": True}},
+        "fleet.0.link.varys = true: unknown key; did you mean 'varies'?",
+    ),
+    "link that loses too much": (
+        {"server": {"link": {"like": "lte", "loss": 0.7}}},
+        "server.link.loss = 0.7: must be at most 0.5",
+    ),
+    "link that varies without a law": (
+        {"server": {"link": {"like": "ethernet", "varies": True}}},
+        "server.link = { like = 'ethernet', varies = true }: link 'ethernet' does not vary: leave varies out",
+    ),
+    "trace that is not there": (
+        {"fleet__0__link": {"like": "lte", "trace": "no.csv"}},
+        "fleet.0.link = { like = 'lte', trace = 'no.csv' }: cannot read the trace ",
+    ),
+    "trace of no file": (
+        {"fleet__0__link": {"like": "lte", "trace": {}}},
+        "fleet.0.link.trace = {}: names no file: write { down = 'FILE', up = 'FILE' }, or one of the two",
+    ),
+    "number for a trace": (
+        {"fleet__0__link": {"like": "lte", "trace": 3}},
+        "fleet.0.link.trace = 3: must be a table, such as { down = 'FILE', up = 'FILE' }, or the path of one .csv file",
+    ),
     "unknown partition": (
         {"task__partition": {"kind": "dirichlett"}},
         "task.partition.kind = 'dirichlett': unknown partition; did you mean 'dirichlet'?",

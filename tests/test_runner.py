@@ -118,6 +118,29 @@ def test_what_a_run_reads_holds_the_radios_of_its_links_and_no_others(tmp_path, 
     assert (found[0] != found[1]) is changes
 
 
+def test_what_a_run_reads_holds_its_traces(tmp_path):
+    path = write(
+        tmp_path, changed(fleet=[{"profile": "laptop", "count": 4, "link": {"like": "lte", "trace": "t.csv"}}])
+    )
+    found = []
+    for rate in (1, 1, 2):
+        (tmp_path / "t.csv").write_text(f"t_s,down_mbps\n0,{rate}\n1,3\n")
+        experiment = prepare(path, {}, Where())
+        found.append(experiment.inputs(experiment.keys[0]))
+    assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize("trace", ["t.csv", {"down": "t.csv"}])
+def test_a_resolved_scenario_with_a_trace_can_be_moved(tmp_path, trace):
+    (tmp_path / "t.csv").write_text("t_s,down_mbps\n0,1\n1,3\n")
+    link = {"like": "lte", "trace": trace}
+    path = write(tmp_path, changed(fleet=[{"profile": "laptop", "count": 4, "link": link}], server={"link": link}))
+    placed = str((tmp_path / "t.csv").resolve())
+    moved = prepare(path, {}, Where()).movable()
+    expected = placed if isinstance(trace, str) else {"down": placed}
+    assert moved["fleet"][0]["link"]["trace"] == moved["server"]["link"]["trace"] == expected
+
+
 def test_bad_input_is_an_input_error_and_writes_nothing(tmp_path):
     with pytest.raises(InputError, match="unknown scenario 'quikstart'; did you mean 'quickstart'"):
         fedsim.run("quikstart", out=tmp_path / "out")

@@ -4,6 +4,7 @@ from fedsim.scenario.document import json_schema, to_toml
 from fedsim.scenario.load import Draft, digest, draft, find, load, read, scenario_names
 from fedsim.scenario.options import option_defaults
 from fedsim.scenario.override import parse_override
+from fedsim.scenario.placing import placed
 from fedsim.scenario.schema import AsyncSchedule, MethodTable, Scenario, SyncSchedule
 from fedsim.scenario.world import Catalogue, ModelTable, PublicTable, profile_at
 
@@ -23,6 +24,7 @@ __all__ = [
     "load",
     "option_defaults",
     "parse_override",
+    "placed",
     "profile_at",
     "read",
     "scenario_names",

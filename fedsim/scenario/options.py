@@ -23,11 +23,11 @@ class Option:
     type: Any
     default: Any
 
-    def read(self, value: Any) -> Any:
-        """Return *value* as a file gives it as the option's type; raises ValidationError."""
+    def read(self, value: Any, context: Any = None) -> Any:
+        """Return *value* as a file gives it as the option's type, checked in *context*; raises ValidationError."""
         if get_origin(self.type) is tuple and not isinstance(value, list):
             value = [value]  # a number does for a list of one
-        return _adapter(self.type).validate_python(_frozen(value))
+        return _adapter(self.type).validate_python(_frozen(value), context=context)
 
     def written(self, value: Any) -> Any:
         """Return *value* as a file gives it: quantities with their units."""
@@ -44,14 +44,16 @@ def options_of(kind: Callable[..., Any]) -> Mapping[str, Option]:
     return {p.name: Option(hints[p.name], MISSING if p.default is p.empty else p.default) for p in parameters}
 
 
-def check_options(kind: Callable[..., Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], Errors]:
+def check_options(
+    kind: Callable[..., Any], given: Mapping[str, Any], context: Any = None
+) -> tuple[dict[str, Any], Errors]:
     """Return *given* as *kind* takes it, and what is wrong with it."""
     known = options_of(kind)
     good: dict[str, Any] = {}
     errors: Errors = unknown_keys("option", given, known)
     for key in known.keys() & given.keys():
         try:
-            good[key] = known[key].read(given[key])
+            good[key] = known[key].read(given[key], context)
         except ValidationError as error:
             errors += reworded(error, at=(key,))[:1]
         if key in good and not finite(good[key]):
@@ -59,9 +61,11 @@ def check_options(kind: Callable[..., Any], given: Mapping[str, Any]) -> tuple[d
     return good, errors
 
 
-def fill_options(kind: Callable[..., Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], Errors]:
+def fill_options(
+    kind: Callable[..., Any], given: Mapping[str, Any], context: Any = None
+) -> tuple[dict[str, Any], Errors]:
     """Return *given* as *kind* takes it with the defaults filled in, and what is wrong or missing."""
-    good, errors = check_options(kind, given)
+    good, errors = check_options(kind, given, context)
     needed = [key for key, option in options_of(kind).items() if option.default is MISSING and key not in given]
     defaults = {key: option.default for key, option in options_of(kind).items() if option.default is not MISSING}
     return defaults | good, errors + [absent((key,)) for key in needed]

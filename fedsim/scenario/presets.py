@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Literal, Self
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import PrivateAttr, ValidationError, model_validator
 
 from fedsim.fleet import Link as FleetLink
 from fedsim.fleet import Tier, link_from, load_profile
 from fedsim.fleet.topologies import shared_links
 from fedsim.scenario.table import Count, Rate, Table
 from fedsim.scenario.wording import said, wrong
-from fedsim.scenario.world import Link
+from fedsim.scenario.world import Around, Link
 from fedsim.units import Seconds, written
 
 _RATES = ({"link"}, {"down", "up"}, {"rate"})
@@ -35,6 +36,13 @@ class SharedLinkTable(Table):
     rate: Rate | None = None
     link: Link | None = None
     latency: Seconds | None = None
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    def model_post_init(self, context: Any) -> None:
+        """Remember where the paths of traces start."""
+        if isinstance(context, Around):
+            self._folder = context.folder
 
     @classmethod
     def example(cls) -> str:
@@ -63,7 +71,7 @@ class SharedLinkTable(Table):
             assert down is not None
             assert up is not None
             return FleetLink("custom", down, up, latency_s, shared=self.shared)
-        link = link_from(self.link)
+        link = link_from(self.link, self._folder)
         if self.latency is None and isinstance(self.link, dict) and "latency" in self.link:
             latency_s = link.latency_s  # given after all
         return replace(link, latency_s=latency_s, shared=self.shared or link.shared)

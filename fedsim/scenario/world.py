@@ -22,11 +22,10 @@ from pydantic import (
 
 from fedsim.errors import InputError
 from fedsim.fleet import link_from, link_names, load_profile
-from fedsim.fleet.link import WIFI
+from fedsim.scenario.links import DESCRIBED, link_table
 from fedsim.scenario.options import Option, fill_options, options_of
-from fedsim.scenario.table import Count, Errors, Rate, Span, Table, by_kind
+from fedsim.scenario.table import Count, Errors, Span, Table, by_kind
 from fedsim.scenario.wording import no_such, said, wrong
-from fedsim.units import Seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,8 @@ class Open(Table):
             return {}, []
         if name not in known:
             return {}, [wrong((cls.called,), name, no_such(cls.what, name, known) + cls.others)]
-        return fill_options(known[name], {key: value for key, value in data.items() if key not in cls.model_fields})
+        options = {key: value for key, value in data.items() if key not in cls.model_fields}
+        return fill_options(known[name], options, info.context)
 
     def model_post_init(self, context: Any) -> None:
         """Remember what types the options have, so that they can be written."""
@@ -226,33 +226,20 @@ def _profile(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
-class LinkTable(Table):
-    """A link of one's own: what `fedsim.fleet.link_from` reads."""
-
-    down: Rate
-    up: Rate
-    latency: Seconds
-    technology: str = WIFI
-    name: str = "custom"
-
-    @classmethod
-    def example(cls) -> str:
-        return "{ down = '20 Mbit/s', up = '5 Mbit/s', latency = '20 ms' }, or a link's name"
-
-
 def _link(value: Any, info: ValidationInfo) -> Any:
-    text = isinstance(value, str)
-    link = named("link", value, link_names()) if text else LinkTable.model_validate(value).model_dump(mode="json")
-    if "profile" in info.data:
-        try:
-            load_profile(profile_at(info.data["profile"], around(info).folder)).radio_for(link_from(link).technology)
-        except InputError as error:
-            raise said(str(error)) from None
+    link = named("link", value, link_names()) if isinstance(value, str) else link_table(value)
+    folder = around(info).folder
+    try:
+        technology = link_from(link, folder).technology
+        if "profile" in info.data:
+            load_profile(profile_at(info.data["profile"], folder)).radio_for(technology)
+    except InputError as error:
+        raise said(str(error)) from None
     return link
 
 
 Profile = Annotated[str, BeforeValidator(_profile)]
-Link = Annotated[str | dict[str, str], BeforeValidator(_link)]
+Link = Annotated[str | dict[str, Any], BeforeValidator(_link), DESCRIBED]
 
 
 class FleetTable(Table):

@@ -35,7 +35,7 @@ def peopled(draw):
 def test_every_way_ends_at_the_server_and_passes_no_tier_twice(drawn):
     topology, fleet = drawn
     for number in range(len(fleet)):
-        *tiers, last = [hop.key[0] for hop in topology.hops(fleet.device(number))]
+        *tiers, last = [hop.key[0] for hop in topology.route(fleet.device(number)).shared]
         assert last == -1
         assert len(set(tiers)) == len(tiers)
 
@@ -45,7 +45,7 @@ def test_a_way_goes_from_tier_to_tier_as_they_say(drawn):
     topology, fleet = drawn
     for number in range(len(fleet)):
         device = fleet.device(number)
-        *hops, server = topology.hops(device)
+        *hops, server = topology.route(device).shared
         names = [topology.tiers[hop.key[0]].name for hop in hops]
         assert [device.behind, *(topology.tiers[hop.key[0]].behind for hop in hops)] == [*names, "server"]
         assert server.link is topology.server
@@ -55,7 +55,7 @@ def test_a_way_goes_from_tier_to_tier_as_they_say(drawn):
 def test_what_is_above_a_link_is_the_rest_of_the_way(drawn):
     topology, fleet = drawn
     for number in range(len(fleet)):
-        hops = topology.hops(fleet.device(number))
+        hops = topology.route(fleet.device(number)).shared
         for place, hop in enumerate(hops[:-1], 1):
             assert topology.above(hop) == hops[place:]
 
@@ -67,14 +67,14 @@ def test_a_device_added_displaces_nobody(drawn, which):
     groups = list(fleet.groups)
     groups[which] = replace(groups[which], count=groups[which].count + 1)
     more = Fleet(tuple(groups))
-    after = {device.key: topology.hops(device) for device in map(more.device, range(len(more)))}
-    assert all(after[device.key] == topology.hops(device) for device in map(fleet.device, range(len(fleet))))
+    after = {device.key: topology.route(device).shared for device in map(more.device, range(len(more)))}
+    assert all(after[device.key] == topology.route(device).shared for device in map(fleet.device, range(len(fleet))))
 
 
 @given(peopled())
 def test_the_devices_behind_a_link_are_as_many_as_count_themselves(drawn):
     topology, fleet = drawn
-    met = Counter(hop.key for n in range(len(fleet)) for hop in topology.hops(fleet.device(n)))
+    met = Counter(hop.key for n in range(len(fleet)) for hop in topology.route(fleet.device(n)).shared)
     for number, tier in enumerate(topology.tiers):
         behind = [met[number, i] for i in range(tier.count)]
         assert topology.crowd(fleet, tier) == (min(behind), max(behind))
@@ -89,7 +89,7 @@ def test_a_crowd_is_counted_without_a_scan():
 def test_devices_take_turns():
     topology = topology_of(("home", 3, "street"), ("street", 2, "server"))
     fleet = Fleet((Group(profile(), SLOW, 4, "home"), Group(profile(), SLOW, 1, "street")))
-    assert [[hop.name for hop in topology.hops(fleet.device(n))] for n in range(5)] == [
+    assert [[hop.name for hop in topology.route(fleet.device(n)).shared] for n in range(5)] == [
         ["home-0", "street-0", "server"],
         ["home-1", "street-1", "server"],
         ["home-2", "street-0", "server"],

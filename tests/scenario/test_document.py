@@ -48,3 +48,18 @@ def test_a_packaged_scenario_is_valid(schema, name):
 def test_a_wrong_scenario_is_not(schema, wrong):
     jsonschema = pytest.importorskip("jsonschema")
     assert not jsonschema.Draft202012Validator(schema).is_valid(changed(**wrong))
+
+
+TRACE = {"like": "lte", "trace": {"down": "x.down"}, "loss": 0.1, "shared": True}
+OWN = {"down": "5 Mbit/s", "up": "5 Mbit/s", "latency": "1 ms"}
+
+
+SOUND = ["lte", OWN, TRACE, {"like": "lte", "varies": True}, {**OWN, "trace": "t.csv"}]
+UNSOUND = [{"varies": True}, {"like": "lte", "vary": True}, {**TRACE, "loss": 0.6}, {**OWN, "trace": 3}]
+
+
+@pytest.mark.parametrize(("link", "sound"), [*((link, True) for link in SOUND), *((link, False) for link in UNSOUND)])
+def test_a_link_is_a_name_or_one_of_two_tables(schema, link, sound):
+    jsonschema = pytest.importorskip("jsonschema")
+    made = changed(fleet__0__link=link, server={"link": link})
+    assert jsonschema.Draft202012Validator(schema).is_valid(made) is sound

@@ -118,6 +118,30 @@ def test_a_link_of_ones_own_is_kept_with_its_units(loaded):
     }  # fmt: skip
 
 
+LINKS = {
+    "that varies": {"like": "lte", "varies": True},
+    "with losses": {"like": "lte", "loss": 0.01, "down": "5 Mbit/s"},
+    "of one capacity": {"like": "wifi-home", "shared": True},
+    "with a table": {"like": "lte", "trace": "t.csv"},
+    "with a trace of each way": {"like": "lte", "trace": {"down": "x.down", "up": "t.csv"}},
+    "of its own": {
+        "down": "5 Mbit/s", "up": "5 Mbit/s", "latency": "0 s", "technology": "lte", "name": "attic", "loss": 0.5,
+        "shared": True, "trace": {"down": "x.down"},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LINKS)
+def test_a_link_stays_what_it_says_and_no_more(loaded, tmp_path, case):
+    (tmp_path / "t.csv").write_text("t_s,mbps\n0,1\n1,2\n")
+    (tmp_path / "x.down").write_text("5\n")
+    table = loaded(fleet__0__link=LINKS[case], server={"link": LINKS[case]})
+    assert table.resolved()["fleet"][0]["link"] == LINKS[case] == table.resolved()["server"]["link"]
+    path = tmp_path / "again.toml"
+    path.write_text(tomli_w.dumps(table.resolved()))
+    assert digest(load(path, {}, catalogue(None))) == digest(table)
+
+
 @pytest.mark.parametrize("public", [None, 0, 20, "mnist", {"data": "mnist", "n": 5}, {"n": 5, "preinstalled": True}])
 def test_a_public_set_is_a_number_a_name_or_a_table(loaded, public):
     table = loaded(task__public=... if public is None else public) if public is not None else loaded()

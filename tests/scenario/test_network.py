@@ -263,7 +263,7 @@ def experiment_of(folder, **changes):
 def test_a_device_meets_its_tiers_on_the_way_to_the_server(tmp_path):
     experiment = experiment_of(tmp_path)
     world = experiment.world(experiment.keys[0])
-    hops = [[hop.name for hop in world.topology.hops(world.fleet.device(n))] for n in (0, 3, 4)]
+    hops = [[hop.name for hop in world.topology.route(world.fleet.device(n)).shared] for n in (0, 3, 4)]
     assert hops == [["home-0", "street-0", "server"], ["home-0", "street-0", "server"], ["server"]]
 
 
