@@ -21,16 +21,18 @@ if TYPE_CHECKING:
     from fedsim.predicting import Prediction, predict_step
     from fedsim.results import Results
     from fedsim.runner import run
+    from fedsim.sim.flows import transfer_times
 
     __version__: str
 
-__all__ = ["Prediction", "Results", "__version__", "learn", "predict_step", "run"]
+__all__ = ["Prediction", "Results", "__version__", "learn", "predict_step", "run", "transfer_times"]
 
 _MODULE_OF = {
     "Prediction": "fedsim.predicting",
     "Results": "fedsim.results",
     "predict_step": "fedsim.predicting",
     "run": "fedsim.runner",
+    "transfer_times": "fedsim.sim.flows",
 }
 
 
