@@ -192,7 +192,7 @@ class City:
     def shape(self, case: Case, *, fair: bool) -> None:
         """Give each directed link its rate, and one queue, or one for each flow."""
         for host in HOSTS:
-            for link, place, device in ((f"{host}>", host, "out"), (f">{host}", ROUTER, host)):
+            for link, place, device in ((f"{host}>", host, "out"), (f">{host}", ROUTER, f"to-{host}")):
                 ports = [PORT + i for i, flow in enumerate(case.flows) if link in flow.path] if fair else []
                 with suppress(RuntimeError):  # there is none to remove where the last case had none
                     self._in(place, "tc", "qdisc", "del", "dev", device, "root")
@@ -227,9 +227,9 @@ class City:
 
     def _join(self, host: str) -> None:
         near, far = self._at(host), self._at(ROUTER)
-        peer = "peer", "name", host, "netns", far
+        peer = "peer", "name", f"to-{host}", "netns", far
         _do("ip", "-n", near, "link", "add", "out", "type", "veth", *peer)
-        for place, device, side in ((near, "out", 2), (far, host, 1)):
+        for place, device, side in ((near, "out", 2), (far, f"to-{host}", 1)):
             _do("ip", "-n", place, "link", "set", device, "mtu", str(FRAME - 14), "gso_max_segs", "1", "up")
             _do("ip", "-n", place, "address", "add", f"{address(host, side)}/24", "dev", device)
         _do("ip", "-n", near, "route", "add", "default", "via", address(host, 1))

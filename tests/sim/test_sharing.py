@@ -7,10 +7,13 @@ from math import inf, nan
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from fedsim import transfer_times
 from fedsim.errors import InputError
-from tests.sim.exact import Flow, transfers
+from fedsim.sim.flows import Flows
+from fedsim.sim.sharing import OWN, Sharing
+from tests.sim.exact import Flow, allocation, transfers
 
 CLOSE = 1e-9
 MANY = settings(max_examples=1000, deadline=None)
@@ -18,6 +21,9 @@ MANY = settings(max_examples=1000, deadline=None)
 # Whole and quarter numbers so that flows meet full links, end and begin at the same instants; floats for all the rest.
 whole = st.integers(1, 6)
 numbers = st.sampled_from([whole, whole.map(lambda n: n / 4), st.floats(0.01, 1e6), st.just(3)])
+
+rates = st.one_of(whole, whole, st.just(0), st.floats(0.01, 1e6))
+caps = st.one_of(st.just(inf), whole, whole.map(lambda n: n / 4), st.floats(0.01, 1e6))
 
 
 @st.composite
@@ -33,8 +39,51 @@ def networks(draw, *, flows=12, links=8):
     return rates, draw(st.lists(flow, min_size=1, max_size=flows))
 
 
+@st.composite
+def changing(draw):
+    """Draw a network, and steps of its capacities: down to nothing, but not for ever."""
+    rates, flows = draw(networks().filter(lambda network: inf not in network[0].values()))
+    rate, start = draw(numbers), draw(numbers)
+    step = st.tuples(start, st.sampled_from(sorted(rates)), st.one_of(rate, st.just(0)))
+    steps = draw(st.lists(step, max_size=6))
+    last_s = max((step[0] for step in steps), default=0) + 1
+    return rates, flows, [*steps, *((last_s, link, rate) for link, rate in rates.items())]
+
+
 def finished(rates, flows):
     return transfer_times(rates, [flow[:3] for flow in flows])
+
+
+def lived(rates, flows, steps=()):
+    """Move *flows*; return when they end, and at each event the capacities, and rates by number of those under way."""
+    moving, ends, history = Flows(), [float(flow.start_s) for flow in flows], []
+    number = {link: moving.sharing.add_link(rate) for link, rate in rates.items()}
+    todo = [(start_s, i, None, None) for i, (start_s, nbytes, *_) in enumerate(flows) if nbytes]
+    todo = sorted([*todo, *((at_s, -1, link, rate) for at_s, link, rate in steps)], key=lambda event: event[0])
+    under_way, carries = {}, dict(rates)
+    while todo or under_way:
+        now_s = min([*(event[0] for event in todo[:1]), moving.next_end_s])
+        for flow in moving.ended_by(now_s):
+            moving.end(now_s, flow)
+            ends[under_way.pop(flow)] = now_s
+        while todo and todo[0][0] <= now_s:
+            _, i, link, rate = todo.pop(0)
+            if link is None:
+                under_way[moving.begin(now_s, flows[i].nbytes, path=[number[link] for link in flows[i].path])] = i
+            else:
+                carries[link] = rate
+                moving.sharing.set_capacity(number[link], rate)
+        moving.settle(now_s)
+        history.append((dict(carries), {i: moving.sharing.rate[flow] for flow, i in under_way.items()}))
+    return ends, history
+
+
+def load(rates, flows, link):
+    return sum(rate for i, rate in rates.items() if link in flows[i].path)
+
+
+def full_links(carries, rates, flows, i):
+    return [link for link in flows[i].path if load(rates, flows, link) >= carries[link] * (1 - CLOSE)]
 
 
 @given(networks())
@@ -42,6 +91,37 @@ def finished(rates, flows):
 def test_flows_end_when_exact_arithmetic_says(network):
     ends, _ = transfers(*network)
     assert finished(*network) == pytest.approx([float(end) for end in ends], rel=CLOSE, abs=1e-12)
+
+
+@given(changing())
+@settings(max_examples=300, deadline=None)
+def test_flows_over_links_that_change_end_when_exact_arithmetic_says(network):
+    ends, _ = transfers(*network)
+    assert lived(*network)[0] == pytest.approx([float(end) for end in ends], rel=CLOSE, abs=1e-12)
+
+
+@given(changing())
+def test_no_link_ever_carries_more_than_it_can(network):
+    for carries, rates in lived(*network)[1]:
+        assert all(load(rates, network[1], link) <= most * (1 + CLOSE) for link, most in carries.items())
+
+
+@given(changing())
+def test_no_flow_leaves_every_link_of_its_path_room(network):
+    for carries, rates in lived(*network)[1]:
+        assert all(full_links(carries, rates, network[1], i) for i in rates)
+
+
+@given(changing())
+def test_no_flow_could_gain_but_from_one_that_has_no_more(network):
+    flows = network[1]
+    for carries, rates in lived(*network)[1]:
+        for i, mine in rates.items():
+            fastest = [
+                max(rate for other, rate in rates.items() if link in flows[other].path)
+                for link in full_links(carries, rates, flows, i)
+            ]
+            assert mine >= min(fastest) * (1 - CLOSE)
 
 
 @given(networks())
@@ -56,6 +136,87 @@ def test_time_scales_with_sizes_over_rates(network, factor):
     rates, flows = network
     slow = finished(rates, [f._replace(start_s=factor * f.start_s, nbytes=factor * f.nbytes) for f in flows])
     assert slow == pytest.approx([factor * end for end in finished(rates, flows)], rel=CLOSE, abs=1e-12)
+
+
+class Crowd(RuleBasedStateMachine):
+    """Links and flows that come, change and go, and after some of that whether all rates are as solved from nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.sharing = Sharing()
+        self.carries, self.flows, self.before = {}, {}, {}
+
+    @initialize(rates=st.lists(rates, min_size=1, max_size=4))
+    def links_are_there(self, rates):
+        self.carries = {self.sharing.add_link(rate): rate for rate in rates}
+
+    @rule(rate=rates)
+    @precondition(lambda self: len(self.carries) < 8)
+    def a_link_comes(self, rate):
+        self.carries[self.sharing.add_link(rate)] = rate
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.idle_links())
+    def a_link_goes(self, data):
+        link = data.draw(st.sampled_from(self.idle_links()))
+        self.sharing.drop_link(link)
+        del self.carries[link]
+
+    @rule(data=st.data(), rate=rates)
+    @precondition(lambda self: self.carries)
+    def a_link_changes(self, data, rate):
+        link = data.draw(st.sampled_from(sorted(self.carries)))
+        self.sharing.set_capacity(link, rate)
+        self.carries[link] = rate
+
+    @rule(data=st.data(), cap=caps)
+    @precondition(lambda self: self.carries and len(self.flows) < 12)
+    def a_flow_comes(self, data, cap):
+        path = data.draw(st.lists(st.sampled_from(sorted(self.carries)), min_size=1, max_size=4, unique=True))
+        self.flows[self.sharing.add(path, cap)] = Flow(0, 1, tuple(path), cap)
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.flows)
+    def a_flow_goes(self, data):
+        flow = data.draw(st.sampled_from(sorted(self.flows)))
+        self.sharing.remove(flow)
+        del self.flows[flow]
+        self.before.pop(flow, None)
+
+    @rule(data=st.data(), cap=caps)
+    @precondition(lambda self: self.flows)
+    def a_flow_has_another_cap(self, data, cap):
+        flow = data.draw(st.sampled_from(sorted(self.flows)))
+        self.sharing.set_cap(flow, cap)
+        self.flows[flow] = self.flows[flow]._replace(cap=cap)
+
+    @rule()
+    def all_rates_are_those_solved_from_nothing(self):
+        touched = set(self.sharing.resolve().tolist())
+        rates = {flow: float(self.sharing.rate[flow]) for flow in self.flows}
+        exact = allocation(self.carries, self.flows)
+        assert rates == pytest.approx({flow: float(rate) for flow, rate in exact.items()}, rel=CLOSE, abs=1e-12)
+        assert {flow for flow in rates if rates[flow] != self.before.get(flow)} <= touched
+        assert all(self.binds(rates, flow, int(self.sharing.bottleneck[flow])) for flow in rates)
+        self.before = rates
+
+    def teardown(self):
+        self.all_rates_are_those_solved_from_nothing()
+
+    def idle_links(self):
+        return [link for link in self.carries if not any(link in flow.path for flow in self.flows.values())]
+
+    def binds(self, rates, flow, link):
+        """Return whether *link* is what limits *flow*."""
+        if link == OWN:
+            return rates[flow] == self.flows[flow].cap
+        on = {other: rate for other, rate in rates.items() if link in self.flows[other].path}
+        full = sum(on.values()) >= self.carries[link] * (1 - CLOSE)
+        return flow in on and full and on[flow] >= max(on.values()) * (1 - CLOSE)
+
+
+TestCrowd = Crowd.TestCase
+TestCrowd.settings = settings(max_examples=400, stateful_step_count=40, deadline=None)
 
 
 def test_one_flow_takes_its_bytes_over_the_slowest_rate():
@@ -75,6 +236,17 @@ def test_who_comes_later_shares_what_is_left():
     starts = [(0.0, 100, ["a"]), (5.0, 100, ["a"]), (12.0, 20, ["a"])]
     # 50 at 10; 35 each at 5; 15, 65 and 20 at 10/3; 50 and 5 at 5; 45 at 10
     assert transfer_times({"a": 10.0}, starts) == pytest.approx([16.5, 22.0, 17.5])
+
+
+def test_a_link_that_slows_down_midway_carries_the_rest_at_its_new_rate():
+    ends, _ = lived({"a": 10.0}, [Flow(0.0, 100, ("a",)), Flow(0.0, 30, ("a",))], [(4.0, "a", 5.0)])
+    # 20 each at 5 until 4 s; 10 each at 2.5 until 8 s; 70 at 5
+    assert ends == [22.0, 8.0]
+
+
+def test_a_link_that_falls_silent_lets_its_flows_go_on_when_it_is_back():
+    ends, _ = lived({"a": 10.0}, [Flow(0.0, 100, ("a",))], [(4.0, "a", 0.0), (9.0, "a", 20.0)])
+    assert ends == [12.0]
 
 
 def test_two_bottlenecks_leave_what_the_poorer_cannot_use_to_the_richer():
