@@ -24,22 +24,21 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import socket
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import inf
 
-HOSTS, ROUTER = "abcd", "r"
-PAYLOAD, FRAME = 1448, 1514
-BURST_S, QUEUE_S, QUEUE_FRAMES = 0.005, 0.1, 30
+from tests.bench.namespaces import FRAME, City, address, lacking
+
+PAYLOAD = 1448  # bytes in a full frame
 PORT = 5000  # of the first flow; the others follow
+_ME = "-m", "tests.bench.tcp"
 LONG_S, CLOSE = 1.0, 0.05
 MB = 1e6
 
@@ -116,15 +115,15 @@ def predicted(case: Case) -> list[float]:
 
 def measured(city: City, case: Case, queue: str) -> list[float]:
     """Return what TCP does: the same instants."""
-    city.shape(case, fair=queue == "fair")
+    city.shape(case.rates, range(PORT, PORT + len(case.flows)) if queue == "fair" else ())
     with ExitStack() as running:
         receivers, senders = [], []
         for number, flow in enumerate(case.flows):
             wanted = str(PORT + number), str(int(flow.mb * MB))
-            receivers.append(running.enter_context(city.process(flow.target, "receive", *wanted)))
+            receivers.append(running.enter_context(city.process(flow.target, *_ME, "receive", *wanted)))
             _heard(receivers[-1], "listening")
             to = address(flow.target), city.congestion, str(flow.start_s)
-            senders.append(running.enter_context(city.process(flow.source, "send", *wanted, *to)))
+            senders.append(running.enter_context(city.process(flow.source, *_ME, "send", *wanted, *to)))
             _heard(senders[-1], "connected")
         start_s = time.monotonic() + 0.2
         for sender in senders:
@@ -161,98 +160,6 @@ def send(port: int, nbytes: int, target: str, congestion: str, start_s: float) -
         peer.sendall(bytes(nbytes))
         peer.shutdown(socket.SHUT_WR)
         peer.recv(1)  # until the receiver leaves
-
-
-def address(host: str, side: int = 2) -> str:
-    return f"10.99.{HOSTS.index(host)}.{side}"
-
-
-@dataclass(frozen=True, slots=True)
-class City:
-    """Hosts about a router, as namespaces."""
-
-    name: str
-    congestion: str
-
-    def build(self) -> None:
-        """Make the namespaces and join them."""
-        for place in HOSTS + ROUTER:
-            _do("ip", "netns", "add", self._at(place))
-            self._in(place, "ip", "link", "set", "lo", "up")
-            self._in(place, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/tcp_no_metrics_save")
-        self._in(ROUTER, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
-        for host in HOSTS:
-            self._join(host)
-
-    def raze(self) -> None:
-        """Remove what is there of the namespaces, and with them their links."""
-        for place in HOSTS + ROUTER:
-            subprocess.run(["ip", "netns", "del", self._at(place)], capture_output=True, check=False)
-
-    def shape(self, case: Case, *, fair: bool) -> None:
-        """Give each directed link its rate, and one queue, or one for each flow."""
-        for host in HOSTS:
-            for link, place, device in ((f"{host}>", host, "out"), (f">{host}", ROUTER, f"to-{host}")):
-                ports = [PORT + i for i, flow in enumerate(case.flows) if link in flow.path] if fair else []
-                with suppress(RuntimeError):  # there is none to remove where the last case had none
-                    self._in(place, "tc", "qdisc", "del", "dev", device, "root")
-                if link in case.rates:
-                    self._limit(place, device, case.rates[link] * 1e6, ports)
-
-    @contextmanager
-    def process(self, host: str, *words: str) -> Iterator[subprocess.Popen]:
-        """Run this file in a host, for as long as the context lasts."""
-        command = ["ip", "netns", "exec", self._at(host), sys.executable, __file__, *words]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
-            try:
-                yield running
-            finally:
-                running.kill()
-
-    def _limit(self, place: str, device: str, rate_bps: float, ports: list[int]) -> None:
-        bytes_per_s = rate_bps / 8
-        burst = max(2 * FRAME, round(BURST_S * bytes_per_s))
-        limits = f"ceil {rate_bps:.0f}bit burst {burst} cburst {burst} quantum {FRAME}".split()
-        frames = str(max(QUEUE_FRAMES, round(QUEUE_S * bytes_per_s / FRAME)))
-        self._in(place, "tc", "qdisc", "add", "dev", device, "root", "handle", "1:", "htb", "default", "10")
-        at = "tc", "class", "add", "dev", device, "parent"
-        self._in(place, *at, "1:", "classid", "1:1", "htb", "rate", f"{rate_bps:.0f}bit", *limits)
-        for leaf in (10, *(11 + port - PORT for port in ports)):
-            self._in(place, *at, "1:1", "classid", f"1:{leaf}", "htb", "rate", "8kbit", *limits)
-            parent = "parent", f"1:{leaf}", "handle", f"{leaf}:"
-            self._in(place, "tc", "qdisc", "add", "dev", device, *parent, "pfifo", "limit", frames)
-        for port in ports:
-            match = "u32", "match", "ip", "dport", str(port), "0xffff", "flowid", f"1:{11 + port - PORT}"
-            self._in(place, "tc", "filter", "add", "dev", device, "parent", "1:", "protocol", "ip", *match)
-
-    def _join(self, host: str) -> None:
-        near, far = self._at(host), self._at(ROUTER)
-        peer = "peer", "name", f"to-{host}", "netns", far
-        _do("ip", "-n", near, "link", "add", "out", "type", "veth", *peer)
-        for place, device, side in ((near, "out", 2), (far, f"to-{host}", 1)):
-            _do("ip", "-n", place, "link", "set", device, "mtu", str(FRAME - 14), "gso_max_segs", "1", "up")
-            _do("ip", "-n", place, "address", "add", f"{address(host, side)}/24", "dev", device)
-        _do("ip", "-n", near, "route", "add", "default", "via", address(host, 1))
-
-    def _in(self, place: str, *words: str) -> None:
-        _do("ip", "netns", "exec", self._at(place), *words)
-
-    def _at(self, place: str) -> str:
-        return f"{self.name}-{place}"
-
-
-def _do(*words: str) -> None:
-    done = subprocess.run(words, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(words)}: {done.stderr.strip()}")
-
-
-def lacking() -> str:
-    """Say what keeps this from measuring, or nothing."""
-    absent = [tool for tool in ("ip", "tc") if shutil.which(tool) is None]
-    if absent:
-        return f"there is no {' and no '.join(absent)} here (iproute2)"
-    return "" if os.geteuid() == 0 else "only root may make network namespaces"
 
 
 def compare(city: City, cases: list[Case]) -> dict[str, list[tuple[float, float]]]:
