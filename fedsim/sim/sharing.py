@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
-OWN = -1  # the bottleneck of a flow that its own cap limits
-_NOWHERE = 0  # pads paths to one length: a link without a limit
+OWN = 0  # the bottleneck of a flow that its own cap limits; as a link, which pads paths to one length, without a limit
 _TIE = 1e-11  # rates this close, relative, are the same: sums of floats differ in their last digits
-_FEW = 4
+_FEW = 4  # changes at one instant, up to which it is worth looking at each by itself
+_MUCH = 0.25  # share of the flows from which on unfreezing some more costs more than solving them all
 
 
 class _Solved(NamedTuple):
@@ -31,6 +32,7 @@ class _Solved(NamedTuple):
     bottleneck: Ints
     links: Ints
     local: Ints  # (flows, hops): the paths, as positions in *links*
+    here: Ints  # how many of *flows* are on each of *links*
     used: Floats
 
 
@@ -41,14 +43,13 @@ class Sharing:
         self.rate: Floats = np.zeros(16)
         self.bottleneck: Ints = np.full(16, OWN)
         self._cap: Floats = np.zeros(16)
-        self._paths: Ints = np.zeros((16, 1), dtype=np.int64)
-        self._capacity: Floats = np.array([np.inf] + [0.0] * 15)
+        self._paths: Ints = np.full((16, 1), OWN)
+        self._capacity: Floats = np.full(16, np.inf)
         self._used: Floats = np.zeros(16)
-        self._bound: Ints = np.zeros(16, dtype=np.int64)  # flows whose bottleneck a link is
-        self._count: Ints = np.zeros(16, dtype=np.int64)
+        self._count: Ints = np.zeros(16, dtype=np.int64)  # flows on a link
+        self._bound: Ints = np.zeros(16, dtype=np.int64)  # flows whose bottleneck it is
         self._position: Ints = np.zeros(16, dtype=np.int64)  # of links; scratch
-        self._on: list[set[int]] = [set() for _ in range(16)]
-        self._free_flows, self._free_links = list(range(15, -1, -1)), list(range(15, 0, -1))
+        self._free_flows, self._free_links = list(range(15, -1, -1)), list(range(15, OWN, -1))
         self._changed: set[int] = set()
         self._touched: set[int] = set()
 
@@ -74,27 +75,24 @@ class Sharing:
         if not self._free_flows:
             self._more_flows()
         if len(links) > self._paths.shape[1]:
-            wider = np.zeros((len(self._paths), len(links) - self._paths.shape[1]), dtype=np.int64)
+            wider = np.full((len(self._paths), len(links) - self._paths.shape[1]), OWN)
             self._paths = np.concatenate([self._paths, wider], axis=1)
         flow = self._free_flows.pop()
-        self._paths[flow] = links + [_NOWHERE] * (self._paths.shape[1] - len(links))
-        self._cap[flow], self.rate[flow], self.bottleneck[flow] = cap, 0.0, OWN
-        for link in links:
-            self._on[link].add(flow)
-            self._count[link] += 1
+        self._paths[flow, : len(links)] = links
+        self._cap[flow], self.rate[flow] = cap, 0.0
+        self._count[links] += 1
         self._changed.add(flow)
         return flow
 
     def remove(self, flow: int) -> None:
         """Take a flow away; its number may be given again."""
-        rate = self.rate[flow]
         if self.bottleneck[flow] != OWN:
             self._bound[self.bottleneck[flow]] -= 1
         for link in self.path(flow):
-            self._on[link].remove(flow)
             self._count[link] -= 1
-            self._used[link] = self._used[link] - rate if self._count[link] else 0.0
+            self._used[link] = self._used[link] - self.rate[flow] if self._count[link] else 0.0
             self._touched.add(link)
+        self._paths[flow], self.bottleneck[flow], self.rate[flow] = OWN, OWN, 0.0
         self._changed.discard(flow)
         self._free_flows.append(flow)
 
@@ -110,7 +108,7 @@ class Sharing:
 
     def path(self, flow: int) -> list[int]:
         """Return the links of a flow."""
-        return [link for link in self._paths[flow].tolist() if link != _NOWHERE]
+        return [link for link in self._paths[flow].tolist() if link != OWN]
 
     def alone(self, flows: Ints) -> Floats:
         """Return the rate that each flow would have, were there no other."""
@@ -120,88 +118,84 @@ class Sharing:
     # --- What follows -----------------------------------------------------------------------------
     def resolve(self) -> Ints:
         """Make all rates fair again, and return the flows whose rate or bottleneck may have changed."""
-        done: list[int] = []
-        if len(self._changed) <= _FEW:
-            done = [flow for flow in sorted(self._changed) if self._fits(flow)]
-            self._changed.difference_update(done)
-        flows = self._unfrozen()
+        quick = [flow for flow in sorted(self._changed) if self._fits(flow)] if len(self._changed) <= _FEW else []
+        self._changed.difference_update(quick)
+        flows = self._solve_again() if self._changed or self._touched else np.empty(0, dtype=np.int64)
         self._changed.clear()
         self._touched.clear()
-        if not flows.size:
-            return np.array(done, dtype=np.int64)
-        solved = self._solve(flows)
-        while (more := self._unfair(solved)).size:
-            solved = self._solve(np.concatenate([solved.flows, more]))
-        self._commit(solved)
-        return np.unique(np.concatenate([solved.flows, np.array(done, dtype=np.int64)])) if done else solved.flows
+        return np.concatenate([np.array(quick, dtype=np.int64), flows])
 
     def _fits(self, flow: int) -> bool:
         """Give *flow* all that it may have, if every link on its path has room for that and binds nobody."""
         cap, path = self._cap[flow], self.path(flow)
         more = cap - self.rate[flow]
-        if self.bottleneck[flow] != OWN or any(
-            self._bound[link] or self._used[link] + more > self._capacity[link] for link in path
-        ):
+        if any(self._bound[link] or self._used[link] + more > self._capacity[link] for link in path):
             return False
         for link in path:
             self._used[link] += more
         self.rate[flow] = cap
         return True
 
-    def _unfrozen(self) -> Ints:
-        """Return the flows that changed, and those bound on a link where something did or that is overfull."""
-        found, links = set(self._changed), set(self._touched)
-        for flow in self._changed:
-            links.update(self.path(flow))
-        for link in links:
-            on = self._on[link]
-            if self._used[link] > self._capacity[link] * (1 + _TIE):
-                found |= on
-            elif self._bound[link]:
-                found.update(flow for flow in on if self.bottleneck[flow] == link)
-        return np.fromiter(found, dtype=np.int64, count=len(found))
+    def _solve_again(self) -> Ints:
+        """Solve what was touched and all that this touches; where that is much, solve the whole at once."""
+        inside, moving = self._unfrozen(), self._paths[:, 0] != OWN
+        solved = self._solve(inside)
+        while self._unfreeze_unfair(inside, solved):
+            if np.count_nonzero(inside) > _MUCH * np.count_nonzero(moving):
+                inside |= moving
+            solved = self._solve(inside)
+        self._commit(solved)
+        return solved.flows
 
-    def _solve(self, flows: Ints) -> _Solved:
-        """Share among *flows* what all others leave them."""
+    def _unfrozen(self) -> Bools:
+        """Tell which flows changed, are bound on a link where something did, or are on one that is overfull."""
+        changed, touched = list(self._changed), np.zeros(len(self._used), dtype=np.bool_)
+        touched[self._paths[changed]] = True
+        touched[list(self._touched)] = True
+        touched[OWN] = False
+        inside: Bools = touched[self.bottleneck]
+        overfull = touched & (self._used > self._capacity * (1 + _TIE))
+        if overfull.any():
+            inside |= overfull[self._paths].any(axis=1)
+        inside[changed] = True
+        return inside
+
+    def _solve(self, inside: Bools) -> _Solved:
+        """Share among the flows *inside* what all others leave them."""
+        flows = np.flatnonzero(inside)
         links, local = self._localised(self._paths[flows])
         hops, many = local.shape[1], len(links)
         here = np.bincount(local.ravel(), minlength=many)
         taken = np.bincount(local.ravel(), np.repeat(self.rate[flows], hops), many)
         others = np.where(here == self._count[links], 0.0, self._used[links] - taken)
-        rate, bottleneck = _filled(np.maximum(self._capacity[links] - others, 0.0), local, self._cap[flows])
+        rate, tight = _filled(np.maximum(self._capacity[links] - others, 0.0), local, self._cap[flows])
         used: Floats = others + np.bincount(local.ravel(), np.repeat(rate, hops), many)
-        bottleneck = np.where(bottleneck == OWN, OWN, links[bottleneck])
-        return _Solved(flows, rate, bottleneck, links, local, used)
+        return _Solved(flows, rate, np.where(tight < 0, OWN, links[tight]), links, local, here, used)
 
-    def _unfair(self, solved: _Solved) -> Ints:
-        """Return the flows left out of *solved* that have more than those it binds, or are bound no longer."""
-        inside = np.zeros(len(self.rate), dtype=np.bool_)
-        inside[solved.flows] = True
-        here = np.bincount(solved.local.ravel(), minlength=len(solved.links))
-        binds = np.zeros(len(self._capacity), dtype=np.bool_)
-        binds[solved.bottleneck[solved.bottleneck != OWN]] = True
-        shared = (self._count[solved.links] > here) & (binds[solved.links] | (self._bound[solved.links] > 0))
-        found = [self._unfair_on(int(at), solved, inside) for at in np.flatnonzero(shared) if solved.links[at]]
-        return np.unique(np.concatenate(found)) if found else np.empty(0, dtype=np.int64)
-
-    def _unfair_on(self, place: int, solved: _Solved, inside: NDArray[np.bool_]) -> Ints:
-        """Return those on one link: *place* is its position in *solved*."""
-        link = int(solved.links[place])
-        on = np.fromiter(self._on[link], dtype=np.int64, count=len(self._on[link]))
-        outside = on[~inside[on]]
-        rates, bound = self.rate[outside], self.bottleneck[outside] == link
-        mine = solved.rate[(solved.local == place).any(axis=1)]
-        level = solved.rate[solved.bottleneck == link]
-        least = level.min() if level.size else np.inf
-        full = solved.used[place] >= self._capacity[link] * (1 - _TIE)
-        held_back = bound & (rates < mine.max() * (1 - _TIE)) if full else bound
-        unfair: Ints = outside[(rates > least * (1 + _TIE)) | held_back]
-        return unfair
+    def _unfreeze_unfair(self, inside: Bools, solved: _Solved) -> bool:
+        """Add to *inside* those that have more than flows it binds, or are bound no longer; tell if there are any."""
+        links, bottleneck = solved.links, solved.bottleneck
+        least = np.full(len(self._capacity), np.inf)
+        np.minimum.at(least, bottleneck, solved.rate)
+        least[OWN] = np.inf
+        shared = (self._count[links] > solved.here) & ((least[links] < np.inf) | (self._bound[links] > 0))
+        if not shared.any():
+            return False
+        most, there = np.zeros(len(links)), np.zeros(len(self._capacity), dtype=np.bool_)
+        np.maximum.at(most, solved.local.ravel(), np.repeat(solved.rate, solved.local.shape[1]))
+        full = solved.used >= self._capacity[links] * (1 - _TIE)
+        enough = np.zeros(len(self._capacity))  # what a flow that a link binds must have
+        enough[links], there[links] = np.where(full, most * (1 - _TIE), np.inf), shared
+        unfair = there[self.bottleneck] & (self.rate < enough[self.bottleneck])
+        unfair |= (self.rate[:, None] > least[self._paths] * (1 + _TIE)).any(axis=1)
+        unfair &= ~inside
+        inside |= unfair
+        return bool(unfair.any())
 
     def _commit(self, solved: _Solved) -> None:
-        before = self.bottleneck[solved.flows]
-        np.subtract.at(self._bound, before[before != OWN], 1)
-        np.add.at(self._bound, solved.bottleneck[solved.bottleneck != OWN], 1)
+        np.subtract.at(self._bound, self.bottleneck[solved.flows], 1)
+        np.add.at(self._bound, solved.bottleneck, 1)
+        self._bound[OWN] = 0
         self.rate[solved.flows], self.bottleneck[solved.flows] = solved.rate, solved.bottleneck
         self._used[solved.links] = solved.used
 
@@ -224,22 +218,20 @@ class Sharing:
     def _more_links(self) -> None:
         many = len(self._capacity)
         self._free_links.extend(range(2 * many - 1, many - 1, -1))
-        self._on.extend(set() for _ in range(many))
         self._capacity, self._used = _doubled(self._capacity), _doubled(self._used)
         self._bound, self._count, self._position = (_doubled(a) for a in (self._bound, self._count, self._position))
 
 
 def _filled(left: Floats, local: Ints, cap: Floats) -> tuple[Floats, Ints]:
-    """Return fair rates and bottlenecks (positions in *left*, or OWN) of flows over empty links of capacity *left*.
+    """Return fair rates and bottlenecks (positions in *left*; -1: the cap) over empty links of capacity *left*.
 
     A link whose equal share is the least that any of its flows is offered can be shared out at once, as can what a cap
     allows: the shares of other links only grow by it. Few rounds suffice, since many such links are found in each.
     """
-    rate, bottleneck = np.zeros(len(cap)), np.full(len(cap), OWN)
+    rate, bottleneck = np.zeros(len(cap)), np.full(len(cap), -1)
     still = np.arange(len(cap))
     while still.size:
         on = local[still]
-        hops = on.shape[1]
         with np.errstate(divide="ignore", invalid="ignore"):
             share = left / np.bincount(on.ravel(), minlength=len(left))
         offered = share[on]
@@ -250,8 +242,8 @@ def _filled(left: Floats, local: Ints, cap: Floats) -> tuple[Floats, Ints]:
         fixed = own | ~loose.all(axis=1)
         rate[still[fixed]] = least[fixed]
         tight = on[np.arange(len(on)), loose.argmin(axis=1)]
-        bottleneck[still[fixed]] = np.where(own, OWN, tight)[fixed]
-        gone = np.bincount(on[fixed].ravel(), np.repeat(least[fixed], hops), len(left))
+        bottleneck[still[fixed]] = np.where(own, -1, tight)[fixed]
+        gone = np.bincount(on[fixed].ravel(), np.repeat(least[fixed], on.shape[1]), len(left))
         left = np.maximum(left - gone, 0.0)
         still = still[~fixed]
     return rate, bottleneck
