@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf, nan
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -150,7 +150,7 @@ class Crowd(RuleBasedStateMachine):
     def links_are_there(self, rates):
         self.carries = {self.sharing.add_link(rate): rate for rate in rates}
 
-    @rule(rate=rates)
+    @rule(rate=st.one_of(rates, st.just(inf)))
     @precondition(lambda self: len(self.carries) < 8)
     def a_link_comes(self, rate):
         self.carries[self.sharing.add_link(rate)] = rate
@@ -172,7 +172,8 @@ class Crowd(RuleBasedStateMachine):
     @rule(data=st.data(), cap=caps)
     @precondition(lambda self: self.carries and len(self.flows) < 12)
     def a_flow_comes(self, data, cap):
-        path = data.draw(st.lists(st.sampled_from(sorted(self.carries)), min_size=1, max_size=4, unique=True))
+        path = data.draw(st.lists(st.sampled_from(sorted(self.carries)), max_size=4, unique=True))
+        assume(min([cap, *(self.carries[link] for link in path)]) < inf)
         self.flows[self.sharing.add(path, cap)] = Flow(0, 1, tuple(path), cap)
 
     @rule(data=st.data())
@@ -187,6 +188,7 @@ class Crowd(RuleBasedStateMachine):
     @precondition(lambda self: self.flows)
     def a_flow_has_another_cap(self, data, cap):
         flow = data.draw(st.sampled_from(sorted(self.flows)))
+        assume(min([cap, *(self.carries[link] for link in self.flows[flow].path)]) < inf)
         self.sharing.set_cap(flow, cap)
         self.flows[flow] = self.flows[flow]._replace(cap=cap)
 
