@@ -191,10 +191,16 @@ def _source(out: Console, s: Source, *, of: str = "") -> None:
 
 
 def _radios(out: Console, radios: Mapping[str, Radio]) -> Table:
-    made = table(out, "radio, above idle", "sending", "receiving", "tail")
+    made = table(out, "radio, above idle", "sending", "receiving", "tail", "wakes in")
     for name, radio in sorted(radios.items()):
         tail = ", ".join(f"{watts:.3g} W for {short_time(length_s)}" for watts, length_s in radio.tail)
-        made.add_row(escape(name), _line(radio.tx), _line(radio.rx), tail or "-")
+        made.add_row(
+            escape(name),
+            _line(radio.tx),
+            _line(radio.rx),
+            tail or "-",
+            short_time(radio.promotion_s) if radio.promotion_s else "-",
+        )
     return made
 
 
@@ -221,7 +227,7 @@ def profile_in_full(p: Profile) -> dict[str, Any]:
 def _radio_facts(r: Radio) -> dict[str, Any]:
     tx, rx, tail = r.tx, r.rx, [{"w": watts, "s": length_s} for watts, length_s in r.tail]
     lines = {"tx_w": tx.w, "tx_j_per_byte": tx.j_per_byte, "rx_w": rx.w, "rx_j_per_byte": rx.j_per_byte}
-    return {**lines, "tail": tail, "sources": [asdict(s) for s in r.sources]}
+    return {**lines, "tail": tail, "promotion_s": r.promotion_s, "sources": [asdict(s) for s in r.sources]}
 
 
 def link_facts(link: Link) -> dict[str, Any]:

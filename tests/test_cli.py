@@ -202,9 +202,12 @@ def test_devices_show_gives_every_number_with_its_source():
 def test_devices_show_tells_of_radios_and_battery():
     text = fedsim("devices", "show", "phone-mid").out
     assert "battery 15.4 Wh" in text
-    assert re.search(r"^lte +0.581 W \+ 79 nJ/bit +0.308 W \+ 16.6 nJ/bit +0.308 W for 9.9 s", text, re.MULTILINE)
+    assert re.search(
+        r"^lte +0.581 W \+ 79 nJ/bit +0.308 W \+ 16.6 nJ/bit +0.308 W for 9.9 s +905 ms", text, re.MULTILINE
+    )
     found = json.loads(fedsim("devices", "show", "phone-mid", "--json").out)
     assert (found["battery_j"], found["radio"]["lte"]["tail"]) == (15.4 * 3600, [{"w": 0.308, "s": 9.9}])
+    assert found["radio"]["lte"]["promotion_s"] == 0.905
 
 
 def test_devices_validate_says_how_far_every_measured_profile_is_off():

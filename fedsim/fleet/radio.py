@@ -87,7 +87,7 @@ def radio_from(table: Table, shared: Radio | None = None) -> Radio:
     table.close()
     if shared is None:
         return Radio(**parts)
-    return replace(shared, **parts, sources=tuple(s for s in shared.sources if s.what not in table.values))
+    return replace(shared, **parts, sources=tuple(s for s in shared.sources if s.what not in {*parts, *table.values}))
 
 
 def _preset(table: Table) -> Radio:

@@ -16,10 +16,10 @@ from fedsim.fleet.table import Table
 from tests.sim.toys import profile
 from tests.strategies import radios
 
-LTE = Radio(Line(0.581, 79.04 * 8e-9), Line(0.308, 16.58 * 8e-9), ((0.308, 9.9),))
+LTE = Radio(Line(0.581, 79.04 * 8e-9), Line(0.308, 16.58 * 8e-9), ((0.308, 9.9),), 0.905)
 
 
-def test_lte_is_a_line_each_way_and_ten_seconds_of_tail() -> None:
+def test_lte_is_a_line_each_way_ten_seconds_of_tail_and_nearly_one_to_wake() -> None:
     assert shared_radios()["lte"] == LTE
 
 
