@@ -117,6 +117,7 @@ class Experiment:
             on_dropout=table.availability.on_dropout,
             server=self._profile(table.server.profile),
             topology=Topology(self._link(table.server.link), table.network.tiers(table.devices, self.folder)),
+            transport=table.network.transport,
             initial=self._initial(key),
             public=problem.public,
             shard=lambda device: problem.shard(device.id, device.key),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
-from fedsim.fleet import Tier, load_profile
+from fedsim.fleet import Tier, Transport, load_profile
 from fedsim.fleet.topology import SERVER
 from fedsim.scenario.presets import PRESETS, SharedLinkTable, Tiers
 from fedsim.scenario.table import Count, Errors, Name, Table, unknown_keys
 from fedsim.scenario.wording import no_such, wrong
 from fedsim.scenario.world import Catalogue, Open, Profile, profile_at
+from fedsim.units import ByteCount
 
 
 class WhereTable(Table):
@@ -39,12 +40,18 @@ class TierTable(SharedLinkTable, WhereTable):
 
 
 class NetworkTable(Open):
-    """A preset and its options, or tiers; nothing is a star."""
+    """A preset and its options, or tiers; nothing is a star.
+
+    handshake: round trips until a new connection carries its first request, of TCP and TLS; first_window: what is sent
+    before an acknowledgement has come, doubling from then on.
+    """
 
     called: ClassVar[str] = "preset"
     what: ClassVar[str] = "preset"
 
     preset: str = "star"
+    handshake: Annotated[float, Field(ge=0, le=100)] = Transport().handshake
+    first_window: Annotated[ByteCount, Field(gt=0)] = Transport().window_bytes
     tier: list[TierTable] = Field(default_factory=list)
 
     @classmethod
@@ -75,6 +82,11 @@ class NetworkTable(Open):
         made, options = PRESETS[self.preset], self.options
         counts = {f"{tier.name}s": tier.count for tier in made(devices, **options)}
         return self.model_copy(update={key: count for key, count in counts.items() if key in options})
+
+    @property
+    def transport(self) -> Transport:
+        """How connections behave."""
+        return Transport(self.handshake, self.first_window)
 
     def tiers(self, devices: int, folder: Path = Path()) -> Tiers:
         """Return the tiers between *devices* and the server; *folder*: where the paths of profiles start."""
