@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fedsim.fleet import Always, Fleet, Group, Link, Markov, Profile, Tier, Topology
 from fedsim.fleet.radio import Line, Radio
-from fedsim.sim import Async, Sync
+from fedsim.sim import Async, Hierarchical, Sync
 from fedsim.work import Ref, Work
 from tests.sim.toys import PUBLIC, State, Toy, blob, make, profile, train
 
@@ -45,8 +45,19 @@ def profiles(draw: st.DrawFn) -> Profile:
 
 
 @st.composite
-def fleets(draw: st.DrawFn, *, most: int = 4) -> Fleet:
-    group = st.builds(Group, profiles(), links(), st.integers(1, most))
+def edge_trees(draw: st.DrawFn) -> Topology:
+    """Draw access links behind edges behind one line or more, with aggregators at one of them, both or none."""
+    tiers = (
+        Tier("access", draw(links()), draw(st.integers(1, 3)), behind="edge", edge=draw(st.none() | profiles())),
+        Tier("edge", draw(links()), draw(st.integers(1, 3)), behind="line", edge=draw(st.none() | profiles())),
+        Tier("line", draw(links()), draw(st.integers(1, 2))),
+    )
+    return Topology(replace(draw(links()), name="server"), tiers)
+
+
+@st.composite
+def fleets(draw: st.DrawFn, *, most: int = 4, behind: tuple[str, ...] = ("server",)) -> Fleet:
+    group = st.builds(Group, profiles(), links(), st.integers(1, most), st.sampled_from(behind))
     return Fleet(tuple(draw(st.lists(group, min_size=1, max_size=2))), draw(st.integers(1, 9)))
 
 
@@ -64,8 +75,10 @@ deadlines = st.one_of(st.none(), st.floats(3.0, 60.0))
 
 
 @st.composite
-def schedules(draw: st.DrawFn, *, devices: int) -> Sync | Async:
+def schedules(draw: st.DrawFn, *, devices: int, at_edges: bool) -> Sync | Async | Hierarchical:
     length, places, deadline_s = draw(st.integers(1, 5)), draw(st.integers(1, devices)), draw(deadlines)
+    if at_edges:
+        return Hierarchical(length, places, deadline_s)
     if draw(st.booleans()):
         return Sync(length, places, deadline_s, draw(st.sampled_from([1.0, 1.5, 2.0])))
     return Async(length, places, draw(st.integers(1, 4)), deadline_s)
@@ -110,14 +123,16 @@ work_graphs = st.builds(
 @st.composite
 def worlds(draw: st.DrawFn, *, always: bool = False) -> dict[str, Any]:
     """Draw the arguments of ``tests.sim.toys.simulate``; every run ends by 120 s."""
-    fleet = draw(fleets())
+    at_edges = draw(st.booleans())
+    fleet = draw(fleets(behind=("access", "edge", "line", "server") if at_edges else ("server",)))
+    star = st.builds(lambda link: Topology(replace(link, name="server")), links())
     return {
         "fleet": fleet,
         "availability": Always() if always else draw(availabilities()),
         "on_dropout": draw(policies),
-        "topology": Topology(replace(draw(links()), name="server")),
-        "schedule": draw(schedules(devices=len(fleet))),
-        "method": Toy(draw(work_graphs), merge_s=draw(st.floats(0.0, 5.0))),
+        "topology": draw(edge_trees() if at_edges else star),
+        "schedule": draw(schedules(devices=len(fleet), at_edges=at_edges)),
+        "method": Toy(draw(work_graphs), merge_s=draw(st.floats(0.0, 5.0)), combine_s=draw(st.floats(0.0, 5.0))),
         "public": PUBLIC,
         "initial": blob("model", draw(sizes)),
         "stop_s": 120.0,

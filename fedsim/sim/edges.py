@@ -122,7 +122,7 @@ class Edges:
         """Begin *work* at an edge, which the end of the run interrupts."""
         process = self._sim.env.process(work)
         self._live[process] = None
-        process.callbacks.append(lambda _: self._live.pop(process))  # type: ignore[union-attr]
+        process.callbacks.append(lambda _: self._live.pop(process))
         return process
 
     def stop(self) -> list[simpy.Process]:

@@ -176,7 +176,7 @@ class Network:
 
 
 class Connection:
-    """A connection to the place that a device, or an aggregator, works for: opened by its first transfer, lost with a cut one."""
+    """A connection to the place that one works for: opened by its first transfer, lost with a cut one."""
 
     def __init__(self, network: Network, route: Route, radio: Radio) -> None:
         self.name, self.route, self.radio = route.name, route, radio
