@@ -68,8 +68,8 @@ def test_options_that_edges_cannot_heed_are_refused_when_checked(tmp_path, metho
 
 
 def test_the_edges_are_among_the_profiles_where_they_merge(tmp_path):
-    tier = {"name": "hut", "down": "1 Mbit/s", "up": "1 Mbit/s", "edge": "laptop"}
+    tier = {"name": "hut", "down": "1 Mbit/s", "up": "1 Mbit/s", "edge": "mac-mini-m4"}
     changes = {"network": {"tier": [tier]}, "fleet__0__behind": "hut"}
-    assert [p.name for p in prepared(tmp_path, **changes).profiles][-1] == "laptop"
+    assert [p.name for p in prepared(tmp_path, **changes).profiles][-1] == "mac-mini-m4"
     sync = prepared(tmp_path, **changes, schedule={**ROUNDS, "kind": "sync"})
-    assert "laptop" not in [p.name for p in sync.profiles]
+    assert "mac-mini-m4" not in [p.name for p in sync.profiles]
