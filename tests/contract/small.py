@@ -40,9 +40,9 @@ CHURN = {"kind": "markov", "mean_online": "120 ms", "mean_offline": "120 ms"}
 SCHEDULES = {
     "sync": {"kind": "sync", "rounds": 3, "cohort": 3, "over_select": 1.3, "deadline": "2 s"},
     "async": {"kind": "async", "merges": 5, "concurrency": 3, "buffer": 2, "deadline": "3 s"},
-    "hierarchical": {"kind": "hierarchical", "rounds": 3, "cohort": 5, "deadline": "2 s"},
 }
-NETWORKS = {"hierarchical": {"preset": "edge-tree", "edges": 2}}
+EDGES = {"preset": "edge-tree", "edges": 2}
+AT_EDGES = {"schedule": {"kind": "hierarchical", "rounds": 3, "cohort": 5, "deadline": "2 s"}, "network": EDGES}
 
 
 def method(name: str, **changes: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import torch
 
 from fedsim.execute.cache import Cache, environment
 from fedsim.learn.values import flatten
-from tests.contract.small import COMBINING, FLEET, NETWORKS, executed, method, metrics, scenario
+from tests.contract.small import COMBINING, EDGES, FLEET, executed, method, metrics, scenario
 
 STILL = {"kind": "always"}
 EQUAL = [{"profile": "raspberry-pi-4", "count": 4, "link": "wifi-home"}]
@@ -84,7 +84,5 @@ def test_merging_at_edges_first_is_merging_at_once(tmp_path, name):
     at_once, first = ({"kind": kind, "rounds": 3, "cohort": 6} for kind in ("sync", "hierarchical"))
     methods = [method(name, label=kind["kind"], schedule=kind, **EXACT[name]) for kind in (at_once, first)]
     fleet = [*FLEET[:1], {**FLEET[1], "behind": "server"}]  # some of them at no edge
-    path = scenario(
-        tmp_path, availability=STILL, network=NETWORKS["hierarchical"], fleet=fleet, schedule=at_once, method=methods
-    )
+    path = scenario(tmp_path, availability=STILL, network=EDGES, fleet=fleet, schedule=at_once, method=methods)
     assert 0.0 < distance(path, executed(path), "sync", "hierarchical") <= 1e-5

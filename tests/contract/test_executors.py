@@ -8,9 +8,9 @@ import pytest
 
 from fedsim.methods import METHODS
 from tests.contract.small import (
+    AT_EDGES,
     COMBINING,
     NAMES,
-    NETWORKS,
     OPTIONS,
     SCHEDULES,
     digests,
@@ -22,15 +22,15 @@ from tests.contract.small import (
 
 EXECUTORS = ("lazy", "eager", "pool", "cost-only")
 COMPUTING = EXECUTORS[:3]
-CASES = [(name, kind) for name in NAMES for kind in sorted(SCHEDULES) if kind != "hierarchical" or name in COMBINING]
+WORLDS = {**{kind: {"schedule": schedule} for kind, schedule in SCHEDULES.items()}, "hierarchical": AT_EDGES}
+CASES = [(name, kind) for name in NAMES for kind in sorted(WORLDS) if kind in SCHEDULES or name in COMBINING]
 
 
 @pytest.fixture(scope="module", params=CASES, ids="-".join)
 def runs(request, tmp_path_factory):
     """Run one method under one schedule by every executor, each with a cache of its own."""
     name, kind = request.param
-    world = {"schedule": SCHEDULES[kind], "network": NETWORKS.get(kind, {})}
-    path = scenario(tmp_path_factory.mktemp("runs"), **world, method=[method(name)])
+    path = scenario(tmp_path_factory.mktemp("runs"), **WORLDS[kind], method=[method(name)])
     return {executor: executed(path, executor, out=f"out-{executor}", cache=executor) for executor in EXECUTORS}
 
 
