@@ -7,7 +7,7 @@ from math import inf
 import pytest
 from hypothesis import assume, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fedsim.sim.sharing import OWN, Sharing
 from tests.sim.exact import Flow, allocation
@@ -19,12 +19,13 @@ caps = st.one_of(st.just(inf), whole, whole.map(lambda n: n / 4), st.floats(0.01
 
 
 class Crowd(RuleBasedStateMachine):
-    """Links and flows that come, change and go, and after some of that whether all rates are as solved from nothing."""
+    """Links and flows that come, change and go, one by one or some at an instant; after each instant, all rates."""
 
     def __init__(self):
         super().__init__()
         self.sharing = Sharing()
         self.carries, self.flows, self.before = {}, {}, {}
+        self.together = 0
 
     @initialize(rates=st.lists(rates, min_size=1, max_size=4))
     def links_are_there(self, rates):
@@ -72,8 +73,21 @@ class Crowd(RuleBasedStateMachine):
         self.sharing.set_cap(flow, cap)
         self.flows[flow] = self.flows[flow]._replace(cap=cap)
 
-    @rule()
+    @rule(many=st.integers(1, 6))
+    def some_things_happen_at_once(self, many):
+        self.together = many
+
+    @invariant()
     def all_rates_are_those_solved_from_nothing(self):
+        self.together -= 1
+        if self.together < 0:
+            self.compare()
+
+    def teardown(self):
+        self.compare()
+
+    def compare(self):
+        self.together = 0
         touched = set(self.sharing.resolve().tolist())
         rates = {flow: float(self.sharing.rate[flow]) for flow in self.flows}
         exact = allocation(self.carries, self.flows)
@@ -81,9 +95,6 @@ class Crowd(RuleBasedStateMachine):
         assert {flow for flow in rates if rates[flow] != self.before.get(flow)} <= touched
         assert all(self.binds(rates, flow, int(self.sharing.bottleneck[flow])) for flow in rates)
         self.before = rates
-
-    def teardown(self):
-        self.all_rates_are_those_solved_from_nothing()
 
     def idle_links(self):
         return [link for link in self.carries if not any(link in flow.path for flow in self.flows.values())]
@@ -99,3 +110,13 @@ class Crowd(RuleBasedStateMachine):
 
 TestCrowd = Crowd.TestCase
 TestCrowd.settings = settings(max_examples=400, stateful_step_count=40, deadline=None)
+
+
+def test_what_a_lower_cap_leaves_is_the_others():
+    sharing = Sharing()
+    link = sharing.add_link(5.0)
+    capped, other = sharing.add([link], cap=2.0), sharing.add([link])
+    sharing.resolve()
+    sharing.set_cap(capped, 1.0)
+    sharing.resolve()
+    assert [sharing.rate[capped], sharing.rate[other]] == [1.0, 4.0]
