@@ -265,7 +265,7 @@ def test_asking_for_quotes_changes_nothing(world):
             assert work is None or ctx.quote(ctx.fleet.device(number), work).seconds >= 0.0
         return plan(ctx, state, device)
 
-    world["method"] = Toy(asking, merge_s=world["method"].merge_s)
+    world["method"] = Toy(asking, merge_s=world["method"].merge_s, combine_s=world["method"].combine_s)
     assert lived(world)[1] == spans
 
 
