@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
 
-from fedsim.fleet import Always, Fleet, Group, Link, Markov, Profile, Tier, Topology
+from fedsim.fleet import Always, Fleet, Group, Link, Markov, Profile, Tier, Topology, Transport
 from fedsim.fleet.radio import Line, Radio
 from fedsim.sim import Async, Hierarchical, Sync
 from fedsim.work import Ref, Work
@@ -17,21 +19,62 @@ seconds = st.floats(0.01, 20.0)
 watts = st.floats(0.0, 10.0)
 seeds = st.integers(0, 2**31)
 sizes = st.integers(0, 2_000)
+EDGE = profile("edge", idle_w=1.5, busy_w=4.0)
+
+
+@dataclass(frozen=True)
+class Wave:
+    """A variation: half of each period at the nominal rate, half at *low* times that."""
+
+    half_s: float
+    low: float
+
+    def capacity(self, bytes_per_s: float, key: Any, *, seed: int, up: bool) -> Waving:
+        return Waving(self, bytes_per_s)
+
+
+@dataclass(frozen=True)
+class Waving:
+    """One link's wave."""
+
+    wave: Wave
+    bytes_per_s: float
+
+    def rate(self, at_s: float) -> float:
+        return self.bytes_per_s * (self.wave.low if self._half(at_s) % 2 else 1.0)
+
+    def next_change(self, at_s: float) -> float:
+        half = self._half(at_s)
+        return next(t for t in ((half + n) * self.wave.half_s for n in (1, 2, 3)) if t > at_s)
+
+    def _half(self, at_s: float) -> int:
+        return math.floor(at_s / self.wave.half_s)
+
+
+waves = st.builds(Wave, st.floats(5.0, 40.0), st.one_of(st.just(0.0), st.floats(0.01, 1.0)))
 
 
 @st.composite
-def links(draw: st.DrawFn) -> Link:
+def links(draw: st.DrawFn, *, varies: bool = False) -> Link:
     rate = st.floats(1.0, 1e4)
-    return Link(draw(st.sampled_from(["a", "b"])), draw(rate), draw(rate), draw(st.floats(0.0, 2.0)))
+    return Link(
+        draw(st.sampled_from(["a", "b"])), draw(rate), draw(rate), draw(st.floats(0.0, 2.0)),
+        shared=draw(st.booleans()), loss=draw(st.sampled_from([0.0, 0.25])),
+        varies=draw(st.one_of(st.none(), waves)) if varies else None,
+    )  # fmt: skip
 
 
 @st.composite
-def topologies(draw: st.DrawFn) -> Topology:
-    """Draw up to four tiers, each behind a later one or the server, in any order."""
-    names = ["a", "b", "c", "d"][: draw(st.integers(0, 4))]
+def topologies(draw: st.DrawFn, *, most: int = 4, varies: bool = False) -> Topology:
+    """Draw up to *most* tiers, each behind a later one or the server, in any order, some of them with edges."""
+    some = links(varies=varies)
+    names = ["a", "b", "c", "d"][: draw(st.integers(0, most))]
     ways = [draw(st.sampled_from([*names[place:], "server"])) for place in range(1, len(names) + 1)]
-    tiers = [Tier(n, draw(links()), draw(st.integers(1, 5)), way) for n, way in zip(names, ways, strict=True)]
-    return Topology(replace(draw(links()), name="server"), tuple(draw(st.permutations(tiers))))
+    tiers = [
+        Tier(name, draw(some), draw(st.integers(1, 5)), way, draw(st.sampled_from([None, EDGE])))
+        for name, way in zip(names, ways, strict=True)
+    ]
+    return Topology(replace(draw(some), name="server"), tuple(draw(st.permutations(tiers))))
 
 
 lines = st.builds(Line, watts, st.floats(0.0, 0.1))
@@ -45,19 +88,9 @@ def profiles(draw: st.DrawFn) -> Profile:
 
 
 @st.composite
-def edge_trees(draw: st.DrawFn) -> Topology:
-    """Draw access links behind edges behind one line or more, with aggregators at one of them, both or none."""
-    tiers = (
-        Tier("access", draw(links()), draw(st.integers(1, 3)), behind="edge", edge=draw(st.none() | profiles())),
-        Tier("edge", draw(links()), draw(st.integers(1, 3)), behind="line", edge=draw(st.none() | profiles())),
-        Tier("line", draw(links()), draw(st.integers(1, 2))),
-    )
-    return Topology(replace(draw(links()), name="server"), tiers)
-
-
-@st.composite
-def fleets(draw: st.DrawFn, *, most: int = 4, behind: tuple[str, ...] = ("server",)) -> Fleet:
-    group = st.builds(Group, profiles(), links(), st.integers(1, most), st.sampled_from(behind))
+def fleets(draw: st.DrawFn, *, most: int = 4, tiers: Sequence[Tier] = (), varies: bool = False) -> Fleet:
+    behind = st.sampled_from([*(tier.name for tier in tiers), "server"])
+    group = st.builds(Group, profiles(), links(varies=varies), st.integers(1, most), behind)
     return Fleet(tuple(draw(st.lists(group, min_size=1, max_size=2))), draw(st.integers(1, 9)))
 
 
@@ -75,12 +108,13 @@ deadlines = st.one_of(st.none(), st.floats(3.0, 60.0))
 
 
 @st.composite
-def schedules(draw: st.DrawFn, *, devices: int, at_edges: bool) -> Sync | Async | Hierarchical:
+def schedules(draw: st.DrawFn, *, devices: int) -> Sync | Async | Hierarchical:
     length, places, deadline_s = draw(st.integers(1, 5)), draw(st.integers(1, devices)), draw(deadlines)
-    if at_edges:
-        return Hierarchical(length, places, deadline_s)
-    if draw(st.booleans()):
+    kind = draw(st.sampled_from(["sync", "async", "hierarchical"]))
+    if kind == "sync":
         return Sync(length, places, deadline_s, draw(st.sampled_from([1.0, 1.5, 2.0])))
+    if kind == "hierarchical":
+        return Hierarchical(length, places, deadline_s)
     return Async(length, places, draw(st.integers(1, 4)), deadline_s)
 
 
@@ -121,17 +155,17 @@ work_graphs = st.builds(
 
 
 @st.composite
-def worlds(draw: st.DrawFn, *, always: bool = False) -> dict[str, Any]:
+def worlds(draw: st.DrawFn, *, always: bool = False, varies: bool = True) -> dict[str, Any]:
     """Draw the arguments of ``tests.sim.toys.simulate``; every run ends by 120 s."""
-    at_edges = draw(st.booleans())
-    fleet = draw(fleets(behind=("access", "edge", "line", "server") if at_edges else ("server",)))
-    star = st.builds(lambda link: Topology(replace(link, name="server")), links())
+    topology = draw(topologies(most=2, varies=varies))
+    fleet = draw(fleets(tiers=topology.tiers, varies=varies))
     return {
         "fleet": fleet,
         "availability": Always() if always else draw(availabilities()),
         "on_dropout": draw(policies),
-        "topology": draw(edge_trees() if at_edges else star),
-        "schedule": draw(schedules(devices=len(fleet), at_edges=at_edges)),
+        "topology": topology,
+        "transport": Transport(draw(st.sampled_from([0.0, 2.0])), draw(st.floats(50.0, 1e4))),
+        "schedule": draw(schedules(devices=len(fleet))),
         "method": Toy(draw(work_graphs), merge_s=draw(st.floats(0.0, 5.0)), combine_s=draw(st.floats(0.0, 5.0))),
         "public": PUBLIC,
         "initial": blob("model", draw(sizes)),

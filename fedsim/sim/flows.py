@@ -73,7 +73,7 @@ class Flows:
         for flow in flows[by != self._by[flows]].tolist():
             self._hold(at_s, flow)
         self._rate[flows], self._by[flows], self._alone[flows] = rate, by, self.sharing.alone(flows)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             self._end_s[flows] = at_s + np.where(rate > 0, self._left[flows] / rate, math.inf)
 
     def _advance(self, at_s: float, flows: Ints) -> None:

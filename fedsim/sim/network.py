@@ -104,7 +104,7 @@ class Network:
         path = [channel.link for channel in channels]
         number = self._flows.begin(now_s, nbytes, path=path, cap=capacity.rate(now_s))
         flow = self._moving[number] = _Flow(number, capacity, channels, self.env.event())
-        self._await_change(flow)
+        self._await_change(flow, now_s)
         self._settle_soon()
         return flow
 
@@ -115,7 +115,7 @@ class Network:
             capacity = hop.capacity(self._seed, up=up)
             link = self._flows.sharing.add_link(capacity.rate(self.env.now))
             channel = self._channels[key] = _Channel(key, hop.name, link, capacity)
-            self._await_change(channel)
+            self._await_change(channel, self.env.now)
         channel.flows += 1
         return channel
 
@@ -152,25 +152,26 @@ class Network:
             return
         self._armed_s = math.inf
         while self._changes and self._changes[0][0] <= at_s:
-            self._change(heappop(self._changes)[2])
+            self._change(heappop(self._changes)[2], at_s)
         for number in self._flows.ended_by(at_s):
             flow = self._moving[number]
             self._end(flow)
             flow.done.succeed()
         self._settle_soon()
 
-    def _change(self, changed: _Flow | _Channel) -> None:
-        rate = changed.capacity.rate(self.env.now)
+    def _change(self, changed: _Flow | _Channel, at_s: float) -> None:
+        """Take the rate of *at_s*, the instant named, from which the clock may be a rounding away."""
+        rate = changed.capacity.rate(at_s)
         if isinstance(changed, _Channel) and changed.flows:
             self._flows.sharing.set_capacity(changed.link, rate)
         elif isinstance(changed, _Flow) and changed.sent is None:
             self._flows.sharing.set_cap(changed.number, rate)
         else:
             return
-        self._await_change(changed)
+        self._await_change(changed, at_s)
 
-    def _await_change(self, changing: _Flow | _Channel) -> None:
-        at_s = changing.capacity.next_change(self.env.now)
+    def _await_change(self, changing: _Flow | _Channel, since_s: float) -> None:
+        at_s = changing.capacity.next_change(since_s)
         if at_s < math.inf:
             heappush(self._changes, (at_s, next(self._order), changing))
 
