@@ -167,7 +167,7 @@ class Sharing:
         hops, many = local.shape[1], len(links)
         here = np.bincount(local.ravel(), minlength=many)
         taken = np.bincount(local.ravel(), np.repeat(self.rate[flows], hops), many)
-        others = np.where(here == self._count[links], 0.0, self._used[links] - taken)
+        others = np.where(here == self._count[links], 0.0, np.maximum(self._used[links] - taken, 0.0))
         rate, tight = _filled(np.maximum(self._capacity[links] - others, 0.0), local, self._cap[flows])
         used: Floats = others + np.bincount(local.ravel(), np.repeat(rate, hops), many)
         return _Solved(flows, rate, np.where(tight < 0, OWN, links[tight]), links, local, here, used)
