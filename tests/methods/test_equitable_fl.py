@@ -16,7 +16,7 @@ from fedsim.work import Reply
 from tests.methods.hand import Hand
 from tests.methods.runs import EQUAL, STILL, SYNTHETIC, apart, executed, method, metrics, scenario, together
 
-SLOW = {"down": "100 Mbit/s", "up": "8 Mbit/s", "latency": "1 ms"}
+SLOW = {"down": "100 Mbit/s", "up": "3 Mbit/s", "latency": "1 ms"}
 MIXED = [
     {"profile": "raspberry-pi-5", "count": 2, "link": "fibre"},
     {"profile": "raspberry-pi-5", "count": 2, "link": SLOW},
@@ -229,7 +229,7 @@ def test_if_nobody_can_carry_the_dense_network_the_run_says_so(tmp_path):
 
 
 def test_slow_links_join_in_the_last_phase_and_a_mask_goes_down_once(tmp_path):
-    one = method("equitable-fl", round_budget="50 ms")
+    one = method("equitable-fl", round_budget="100 ms")
     _, results = together(tmp_path, one, fleet=MIXED, task=WIDE, rounds=6)
     weights, exempt = 28 * 28 * 32 + 32 * 10, 32 + 10
     mask = weights // 8

@@ -53,7 +53,7 @@ def test_what_is_not_said_is_the_interface_default(bare):
         },
         "fleet": [{"profile": "laptop", "count": 10, "link": "wifi-home", "behind": "server"}],
         "server": {"profile": "edge-server", "link": "fibre"},
-        "network": {"preset": "star"},
+        "network": {"preset": "star", "handshake": 2.0, "first_window": "14480 B"},
         "availability": {
             "kind": "markov", "mean_online": "40 min", "mean_offline": "10 min", "on_dropout": "resume",
         },

@@ -152,9 +152,11 @@ def test_a_resolved_network_loads_again_as_itself(loaded, tmp_path, case):
 
 
 def test_a_resolved_network_says_what_nobody_said(loaded):
-    assert loaded({"preset": "wifi-homes"}).resolved()["network"] == {"preset": "wifi-homes", "homes": 2}
+    transport = {"handshake": 2.0, "first_window": "14480 B"}
+    assert loaded({"preset": "wifi-homes"}).resolved()["network"] == {"preset": "wifi-homes", "homes": 2, **transport}
     assert loaded({"tier": [{"name": "home", **RADIO}]}, "home").resolved()["network"] == {
-        "tier": [{"name": "home", "count": 1, "behind": "server", "shared": True, "rate": "150 Mbit/s"}]
+        **transport,
+        "tier": [{"name": "home", "count": 1, "behind": "server", "shared": True, "rate": "150 Mbit/s"}],
     }
 
 
