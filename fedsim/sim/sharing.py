@@ -178,8 +178,9 @@ class Sharing:
         least = np.full(len(self._capacity), np.inf)
         np.minimum.at(least, bottleneck, solved.rate)
         least[OWN] = np.inf
-        shared = (self._count[links] > solved.here) & ((least[links] < np.inf) | (self._bound[links] > 0))
-        if not shared.any():
+        outside = self._count[links] > solved.here
+        binds, shared = outside & (least[links] < np.inf), outside & (self._bound[links] > 0)
+        if not (binds | shared).any():
             return False
         most, there = np.zeros(len(links)), np.zeros(len(self._capacity), dtype=np.bool_)
         np.maximum.at(most, solved.local.ravel(), np.repeat(solved.rate, solved.local.shape[1]))
@@ -187,7 +188,8 @@ class Sharing:
         enough = np.zeros(len(self._capacity))  # what a flow that a link binds must have
         enough[links], there[links] = np.where(full, most * (1 - _TIE), np.inf), shared
         unfair = there[self.bottleneck] & (self.rate < enough[self.bottleneck])
-        unfair |= (self.rate[:, None] > least[self._paths] * (1 + _TIE)).any(axis=1)
+        if binds.any():
+            unfair |= (self.rate[:, None] > least[self._paths] * (1 + _TIE)).any(axis=1)
         unfair &= ~inside
         inside |= unfair
         return bool(unfair.any())

@@ -159,11 +159,12 @@ def rows(topology: str, chosen: argparse.Namespace) -> dict[int, Row]:
 
 def show(topology: str, found: dict[int, Row]) -> None:
     """Print a row for each n."""
-    growth = {0: math.nan} | {
+    growth = {
         now: math.log(found[now].event_s / found[then].event_s) / math.log(now / then) for then, now in pairwise(found)
     }
     for n, row in found.items():
-        cells = f"{1e3 * row.event_s:.2f} | {1 / row.event_s:,.0f} | {growth.get(n, math.nan):.2f} | {row.touched:,.0f}"
+        grew = f"{growth[n]:.2f}" if n in growth else "-"
+        cells = f"{1e3 * row.event_s:.2f} | {1 / row.event_s:,.0f} | {grew} | {row.touched:,.0f}"
         print(f"| {topology} | {n:,} | {cells} | {1e3 * row.anew_s:.2f} | {row.anew_s / row.event_s:.1f} |")
 
 
