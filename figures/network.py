@@ -43,8 +43,8 @@ LINKS = {OWN: "#999999", "home": "#E69F00", "line": "#CC79A7", "cell": "#009E73"
 LINKS |= {"backhaul": "#56B4E9", "server": "#000000"}
 WAYS = {"download": ("down", ""), "upload": ("up", "////")}
 
-HEAD = "| network | method | MB down | MB up | waiting s | computing s | transferring s | lost s | round s | alone s | ratio "
-HEAD += "| run min | gain | gain alone |"
+HEAD = "| network | method | MB down | MB up | waiting s | computing s | transferring s | lost s "
+HEAD += "| round s | alone s | ratio | run min | gain | gain alone |"
 
 
 # --- Numbers --------------------------------------------------------------------------------------------
