@@ -34,6 +34,7 @@ from fedsim.results import RunKey
 from fedsim.scenario import (
     Catalogue,
     Draft,
+    HierarchicalSchedule,
     MethodTable,
     ModelTable,
     PublicTable,
@@ -45,9 +46,9 @@ from fedsim.scenario import (
     placed,
     profile_at,
 )
-from fedsim.sim import Async, Schedule, Simulation, Sync, World
+from fedsim.sim import Async, Hierarchical, Schedule, Simulation, Sync, World, first_refs
 from fedsim.training import Train
-from fedsim.work import Ref, refs_in
+from fedsim.work import Ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,12 @@ class Experiment:
 
     @property
     def profiles(self) -> list[Profile]:
-        """The profiles of the fleet's groups, then the server's."""
-        names = [*(group.profile for group in self.scenario.fleet), self.scenario.server.profile]
-        return [self._profile(name) for name in names]
+        """The profiles of the fleet's groups, the server's, then those of edges that merge."""
+        table = self.scenario
+        names = [*(group.profile for group in table.fleet), table.server.profile]
+        merge = any(isinstance(table.schedule_of(method), HierarchicalSchedule) for method in table.method)
+        tiers = table.network.tiers(table.devices, self.folder) if merge else ()
+        return [*map(self._profile, names), *(tier.edge for tier in tiers if tier.edge)]
 
     def movable(self) -> dict[str, Any]:
         """Return the resolved scenario with absolute paths, so that its file can be run from anywhere."""
@@ -146,6 +150,8 @@ class Experiment:
         table = self.scenario.schedule_of(self.method(label))
         if isinstance(table, SyncSchedule):
             return Sync(table.rounds, table.cohort, table.deadline, table.over_select)
+        if isinstance(table, HierarchicalSchedule):
+            return Hierarchical(table.rounds, table.cohort, table.deadline)
         return Async(table.merges, table.concurrency, table.buffer, table.deadline)
 
     def inputs(self, key: RunKey) -> str:
@@ -262,10 +268,7 @@ def _check_method(found: Draft, experiment: Experiment, *, number: int, key: Run
     """Take down what a method itself refuses, at first or of a group: its options, its model, what is lacking."""
     try:
         sim = experiment.simulation(key, CostOnly(experiment.problems[key.seed]), None)
-        state = sim.method.init(sim)
-        firsts = [sim.fleet.device(number) for number in sim.fleet.starts[:-1]]  # one of each group
-        plans = (sim.method.plan(sim, state, device) for device in firsts if device.samples)
-        for ref in (*refs_in((state, sim.method.models(state))), *refs_in(tuple(plans))):
+        for ref in first_refs(sim):
             sim.executor.size(ref)
     except NeedsValues:  # which is no fault: an executor that computes values will know
         return

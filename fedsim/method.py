@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from fedsim.fleet import Device
 from fedsim.work import Ref, Reply, Work
@@ -81,4 +81,17 @@ class Method(Protocol):
 
     def models(self, state: Any) -> Mapping[str, Ref]:
         """Name the models to evaluate, the one to report first."""
+        ...
+
+
+@runtime_checkable
+class Combines(Protocol):
+    """A method whose replies can be merged in two steps, at edge aggregators first: what a hierarchy asks for."""
+
+    def combine(self, ctx: Context, state: Any, replies: Sequence[Reply]) -> tuple[Ref, ...]:
+        """Return what an edge sends on in place of *replies*, in the form of one reply's ``up``; it computes that.
+
+        The server merges it as the reply of one device, whose id is above all of the fleet's, that has the
+        samples of all and keeps nothing. Raises InputError if the method's options do not allow for it.
+        """
         ...

@@ -197,14 +197,16 @@ def with_run(table: pa.Table, name: str, run: RunKey) -> pa.Table:
 def usage(timeline: Timeline) -> pa.Table:
     """Return per device that was asked: seconds and joules busy, bytes, how its tasks ended, and all its joules.
 
-    ``asked`` counts tasks, each of which has one span of kind idle that carries its outcome.
+    ``asked`` counts tasks, each of which has one span of kind idle that carries its outcome. ``transfer_s`` is the part
+    of ``busy_s`` in transfers, ``waited_s`` what of that was lost to others on shared links.
     """
     import pandas as pd
 
-    rows = timeline.table.select(["device", "kind", "start_s", "end_s", "bytes", "energy_j", "outcome"]).to_pandas()
+    names = ["device", "kind", "start_s", "end_s", "bytes", "energy_j", "outcome", "waited_s"]
+    rows = timeline.table.select(names).to_pandas()
     rows = rows[rows.device >= 0].astype({"kind": str, "outcome": str})
     busy = rows[rows.kind.isin(["download", "compute", "upload"])]
-    tasks, marks = rows[rows.kind == "idle"], rows[rows.kind == "mark"]
+    tasks, marks, moves = rows[rows.kind == "idle"], rows[rows.kind == "mark"], busy[busy.kind != "compute"]
     index = pd.Index(sorted(rows.device.unique()), name="device")
     by = {
         "busy_s": (busy.end_s - busy.start_s).groupby(busy.device).sum(),
@@ -214,6 +216,8 @@ def usage(timeline: Timeline) -> pa.Table:
         **{name: _times(tasks, name) for name in ("done", "late", "cut", "lost")},
         **{name: _times(marks, name) for name in ("declined", "oom", "battery")},
         "energy_j": rows.groupby("device").energy_j.sum(),
+        "transfer_s": (moves.end_s - moves.start_s).groupby(moves.device).sum(),
+        "waited_s": moves.groupby("device").waited_s.sum(),
         "asked_s": (tasks.end_s - tasks.start_s).groupby(tasks.device).sum(),
     }
     table = pd.DataFrame({name: column.reindex(index, fill_value=0) for name, column in by.items()}, index=index)

@@ -47,7 +47,7 @@ def draw_spans(axes: Axes, spans: pd.DataFrame, devices: pd.DataFrame, *, until_
                 part.device, part.end_s - part.start_s, left=part.start_s, height=0.8, color=colour,
                 hatch=None if used else "/////", edgecolor="none" if used else "black", linewidth=0,
             )  # fmt: skip
-    merges = spans[(spans.device == -1) & (spans.job == "average") & (spans.end_s < until_s)]
+    merges = spans[(spans.place == "server") & (spans.job == "average") & (spans.end_s < until_s)]
     for at in merges.end_s:
         axes.axvline(at, color="black", linewidth=0.6, alpha=0.5)
     names = devices.drop_duplicates("device").sort_values("device")

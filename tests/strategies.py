@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fedsim.fleet import Always, Fleet, Group, Link, Markov, Profile, Tier, Topology, Transport
 from fedsim.fleet.radio import Line, Radio
-from fedsim.sim import Async, Sync
+from fedsim.sim import Async, Hierarchical, Sync
 from fedsim.work import Ref, Work
 from tests.sim.toys import PUBLIC, State, Toy, blob, make, profile, train
 
@@ -19,6 +19,7 @@ seconds = st.floats(0.01, 20.0)
 watts = st.floats(0.0, 10.0)
 seeds = st.integers(0, 2**31)
 sizes = st.integers(0, 2_000)
+EDGE = profile("edge", idle_w=1.5, busy_w=4.0)
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,14 @@ def links(draw: st.DrawFn, *, varies: bool = False) -> Link:
 
 @st.composite
 def topologies(draw: st.DrawFn, *, most: int = 4, varies: bool = False) -> Topology:
-    """Draw up to *most* tiers, each behind a later one or the server, in any order."""
+    """Draw up to *most* tiers, each behind a later one or the server, in any order, some of them with edges."""
     some = links(varies=varies)
     names = ["a", "b", "c", "d"][: draw(st.integers(0, most))]
     ways = [draw(st.sampled_from([*names[place:], "server"])) for place in range(1, len(names) + 1)]
-    tiers = [Tier(n, draw(some), draw(st.integers(1, 5)), way) for n, way in zip(names, ways, strict=True)]
+    tiers = [
+        Tier(name, draw(some), draw(st.integers(1, 5)), way, draw(st.sampled_from([None, EDGE])))
+        for name, way in zip(names, ways, strict=True)
+    ]
     return Topology(replace(draw(some), name="server"), tuple(draw(st.permutations(tiers))))
 
 
@@ -104,10 +108,13 @@ deadlines = st.one_of(st.none(), st.floats(3.0, 60.0))
 
 
 @st.composite
-def schedules(draw: st.DrawFn, *, devices: int) -> Sync | Async:
+def schedules(draw: st.DrawFn, *, devices: int) -> Sync | Async | Hierarchical:
     length, places, deadline_s = draw(st.integers(1, 5)), draw(st.integers(1, devices)), draw(deadlines)
-    if draw(st.booleans()):
+    kind = draw(st.sampled_from(["sync", "async", "hierarchical"]))
+    if kind == "sync":
         return Sync(length, places, deadline_s, draw(st.sampled_from([1.0, 1.5, 2.0])))
+    if kind == "hierarchical":
+        return Hierarchical(length, places, deadline_s)
     return Async(length, places, draw(st.integers(1, 4)), deadline_s)
 
 
@@ -159,7 +166,7 @@ def worlds(draw: st.DrawFn, *, always: bool = False, varies: bool = True) -> dic
         "topology": topology,
         "transport": Transport(draw(st.sampled_from([0.0, 2.0])), draw(st.floats(50.0, 1e4))),
         "schedule": draw(schedules(devices=len(fleet))),
-        "method": Toy(draw(work_graphs), merge_s=draw(st.floats(0.0, 5.0))),
+        "method": Toy(draw(work_graphs), merge_s=draw(st.floats(0.0, 5.0)), combine_s=draw(st.floats(0.0, 5.0))),
         "public": PUBLIC,
         "initial": blob("model", draw(sizes)),
         "stop_s": 120.0,

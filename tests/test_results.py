@@ -17,7 +17,7 @@ from tests.command import changed, write
 COLUMNS = {
     "timeline": [
         "run", "method", "seed", "place", "device", "kind", "link", "job", "start_s", "end_s", "bytes", "energy_j",
-        "version", "outcome",
+        "version", "outcome", "bottleneck", "waited_s",
     ],
     "metrics": [
         "run", "method", "seed", "version", "at_s", "model", "split", "accuracy", "loss", "up_bytes", "down_bytes",
@@ -26,7 +26,7 @@ COLUMNS = {
     "devices": [
         "run", "method", "seed", "device", "profile", "link", "samples", "label_counts", "busy_s", "busy_j",
         "up_bytes", "down_bytes", "asked", "done", "late", "cut", "lost", "declined", "oom", "battery", "energy_j",
-        "asked_s", "outside_j",
+        "transfer_s", "waited_s", "asked_s", "outside_j",
     ],
 }  # fmt: skip
 

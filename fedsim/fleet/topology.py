@@ -54,23 +54,36 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The links between a device and the place that it works for: its own, and those that it shares with others."""
+    """The links between a device and the place that it works for: its own, and those that it shares with others.
 
-    own: Hop
+    own: None on the way between an aggregator and the server.
+    """
+
+    own: Hop | None
     shared: tuple[Hop, ...]
+
+    @property
+    def hops(self) -> tuple[Hop, ...]:
+        """All its links, upwards."""
+        return self.shared if self.own is None else (self.own, *self.shared)
+
+    @property
+    def name(self) -> str:
+        """The name of its first link."""
+        return self.hops[0].name
 
     @property
     def latency_s(self) -> float:
         """The one-way latency of the whole way."""
-        return sum(hop.link.latency_s for hop in (self.own, *self.shared))
+        return sum(hop.link.latency_s for hop in self.hops)
 
     def rate(self, *, up: bool) -> float:
         """Return the nominal rate of a transfer that has the way to itself, in bytes per second."""
-        return min(hop.rate(up=up) for hop in (self.own, *self.shared))
+        return min(hop.rate(up=up) for hop in self.hops)
 
     def on_wire(self, nbytes: float) -> float:
         """Return how many bytes are sent for *nbytes* to arrive: what is lost is sent again, all the way."""
-        return nbytes / math.prod(1.0 - hop.link.loss for hop in (self.own, *self.shared))
+        return nbytes / math.prod(1.0 - hop.link.loss for hop in self.hops)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +103,15 @@ class Topology:
         for tier in self.tiers:
             self._check(tier)
 
-    def route(self, device: Device) -> Route:
-        """Return the way between *device* and the server."""
-        own = Hop(device.link.name, device.key, device.link)
-        return Route(own, tuple(self._upwards(device.behind, device.key[1])))
+    def route(self, device: Device, *, to_edge: bool = False) -> Route:
+        """Return the way between *device* and the server or, *to_edge*, the first aggregator on it if there is one."""
+        own, hops = Hop(device.link.name, device.key, device.link), tuple(self._upwards(device.behind, device.key[1]))
+        length = next((n for n, hop in enumerate(hops, 1) if to_edge and hop.edge), len(hops))
+        return Route(own, hops[:length])
+
+    def route_from(self, edge: Hop) -> Route:
+        """Return the way between the aggregator at the upper end of *edge* and the server."""
+        return Route(None, self.above(edge))
 
     def edges(self) -> list[Hop]:
         """Return the links with an aggregator at their upper end."""

@@ -51,7 +51,7 @@ def _told_size(predictions: PredictionsSize, _: ModelSize, *, form: str) -> Told
     return ToldSize(predictions, BYTES[form] * entries + (_SCALE_BYTES if form == "int8" else 0))
 
 
-def _told_load(predictions: PredictionsSize, _: ModelSize, *, form: str) -> Load:
+def _told_load(predictions: PredictionsSize, *_: ModelSize, form: str) -> Load:
     passes = {"fp32": 0, "fp16": 1, "int8": 4}[form]
     return loads.vector(predictions.n * predictions.classes) * passes if passes else Load()
 
@@ -59,13 +59,16 @@ def _told_load(predictions: PredictionsSize, _: ModelSize, *, form: str) -> Load
 @job(size=_told_size, load=_told_load)
 def tell(predictions: Predictions, model: Model, *, form: str) -> Told:
     """Write the logits of *model* in fp32, in fp16, or at 8 bits between the least and the largest of all."""
-    t = predictions.values
+    return _written(predictions.index, predictions.values, form, parameters=trained_entries(model.spec))
+
+
+def _written(index: Tensor, t: Tensor, form: str, *, parameters: int) -> Told:
     scale, codes = t.new_zeros(0), t
     if form == "fp16":
         codes = t.clamp(-_LARGEST_HALF, _LARGEST_HALF).half()
     elif form == "int8":
         scale, codes = in_steps(t)
-    return Told(predictions.index, codes, scale, trained_entries(model.spec))
+    return Told(index, codes, scale, parameters)
 
 
 def _teaching_load(replies: tuple[ToldSize, ...], *_: Any, **__: Any) -> Load:
@@ -80,10 +83,29 @@ def teacher(replies: tuple[Told, ...], samples: tuple[int, ...], *, importance: 
     importance: what a reply's weight is proportional to. "data": its number of *samples*; "uniform": nothing;
     "capacity": the parameters of its network; "confidence": its largest probability, example by example.
     """
+    mean = _mean(replies, samples, importance)
+    return Predictions(replies[0].index, (mean / temperature).softmax(1).float())
+
+
+def _pooling_load(replies: tuple[ToldSize, ...], *_: Any, form: str, **__: Any) -> Load:
+    return _teaching_load(replies) + _told_load(replies[0].predictions, form=form)
+
+
+@job(size=lambda replies, *_, **__: replies[0], load=_pooling_load)
+def pooled(replies: tuple[Told, ...], samples: tuple[int, ...], *, importance: str, form: str) -> Told:
+    """Return the mean of logits, weighted as for a teacher, as one reply that weighs as much as all together.
+
+    That holds for the importances "data", with the samples of all, and "capacity", with their parameters.
+    """
+    mean, parameters = _mean(replies, samples, importance).float(), sum(one.parameters for one in replies)
+    return _written(replies[0].index, mean, form, parameters=parameters)
+
+
+def _mean(replies: tuple[Told, ...], samples: tuple[int, ...], importance: str) -> Tensor:
+    """Return the mean of logits, (n, classes) float64."""
     weights = torch.stack([_weight(one, n, importance) for one, n in zip(replies, samples, strict=True)])  # (K, n, 1)
     logits = torch.stack([one.logits for one in replies])  # (K, n, classes)
-    mean = (weights / weights.sum(0) * logits).sum(0)
-    return Predictions(replies[0].index, (mean / temperature).softmax(1).float())
+    return (weights / weights.sum(0) * logits).sum(0)
 
 
 def _weight(one: Told, samples: int, importance: str) -> Tensor:

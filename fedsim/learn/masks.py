@@ -120,6 +120,11 @@ class SharedNet:
         found = tuple(filled_in(reply.up[0], *self.masks) if self.masks else reply.up[0] for reply in fresh)
         return replace(new, model=average(found, tuple(reply.samples for reply in fresh)))
 
+    def combined(self, replies: Sequence[Reply]) -> tuple[Ref, ...]:
+        """Name the mean of *replies* as one of them would be sent."""
+        model = self.merged(replies).model
+        return (kept_values(model, *self.masks) if self.masks else model,)
+
     def under(self, mask: Ref, model: Ref) -> SharedNet:
         """Return *model* under a new *mask*."""
         return SharedNet(masked(model, mask), (mask,), self.version, since=self.version)

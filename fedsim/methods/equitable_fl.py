@@ -72,6 +72,9 @@ class EquitableFl:
         here = self.rewind == "round_k" and net.version == self.rewind_round
         return self._cut(ctx, State(net, net.model if here else state.anchor, known))
 
+    def combine(self, ctx: Context, state: State, replies: Sequence[Reply]) -> tuple[Ref, ...]:
+        return state.net.combined(replies)
+
     def models(self, state: State) -> Mapping[str, Ref]:
         return {"global": state.net.model}
 

@@ -49,11 +49,14 @@ class FedAdam:
         return Work(down=work.down, up=(difference(work.up[0], state.model),))
 
     def merge(self, ctx: Context, state: State, replies: Sequence[Reply]) -> State:
-        update = average(tuple(r.up[0] for r in replies), tuple(r.samples for r in replies))
+        (update,) = self.combine(ctx, state, replies)
         first = mix(state.first, update, rate=1.0 - self.beta1)
         second = second_moment(state.second, update, beta=self.beta2)
         model = adam_step(state.model, update, first, second, lr=self.server_lr, tau=self.tau)
         return State(model, first, second, state.version + 1)
+
+    def combine(self, ctx: Context, state: State, replies: Sequence[Reply]) -> tuple[Ref, ...]:
+        return (average(tuple(r.up[0] for r in replies), tuple(r.samples for r in replies)),)
 
     def models(self, state: State) -> Mapping[str, Ref]:
         return {"global": state.model}

@@ -47,5 +47,8 @@ class FedAvg:
         weights = tuple(reply.samples for reply in replies)
         return State(average(models, weights), state.version + 1)
 
+    def combine(self, ctx: Context, state: State, replies: Sequence[Reply]) -> tuple[Ref, ...]:
+        return (self.merge(ctx, state, replies).model,)
+
     def models(self, state: State) -> Mapping[str, Ref]:
         return {"global": state.model}

@@ -43,5 +43,8 @@ class FedProx:
     def merge(self, ctx: Context, state: State, replies: Sequence[Reply]) -> State:
         return FedAvg(self.train).merge(ctx, state, replies)
 
+    def combine(self, ctx: Context, state: State, replies: Sequence[Reply]) -> tuple[Ref, ...]:
+        return FedAvg(self.train).combine(ctx, state, replies)
+
     def models(self, state: State) -> Mapping[str, Ref]:
         return FedAvg(self.train).models(state)

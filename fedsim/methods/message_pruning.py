@@ -17,7 +17,7 @@ from annotated_types import Ge, Lt
 
 from fedsim.errors import InputError
 from fedsim.fleet import Device
-from fedsim.learn.aggregate import add_scaled, difference, merged
+from fedsim.learn.aggregate import add_scaled, average, difference, merged
 from fedsim.learn.messages import decode, encode
 from fedsim.learn.prune import drop_small, restore
 from fedsim.learn.qat import trained
@@ -72,13 +72,22 @@ class MessagePruning:
         return Work(down=(down,), up=(encode(kept, coder=self.coder),), keep=unsent)
 
     def merge(self, ctx: Context, state: State, replies: Sequence[Reply]) -> State:
-        found = tuple(r.up[0] if self.direction == "down" else decode(r.up[0]) for r in replies)
-        model = merged(state.model, found, tuple(r.samples for r in replies), updates=self.payload == "updates")
+        found, samples = tuple(map(self._received, replies)), tuple(r.samples for r in replies)
+        model = merged(state.model, found, samples, updates=self.payload == "updates")
         unsent = state.unsent.replace({r.device: r.keep[0] for r in replies if r.keep})
         return State(model, state.version + 1, unsent)
 
+    def combine(self, ctx: Context, state: State, replies: Sequence[Reply]) -> tuple[Ref, ...]:
+        if self.error_feedback:
+            raise InputError("error_feedback follows each device's merged messages, which edges combine: set it false")
+        mean = average(tuple(map(self._received, replies)), tuple(r.samples for r in replies))
+        return (mean if self.direction == "down" else encode(self._cut(mean), coder=self.coder),)
+
     def models(self, state: State) -> Mapping[str, Ref]:
         return {"global": in_use(state.model, bits=self.bits, scale=self.scale)}
+
+    def _received(self, reply: Reply) -> Ref:
+        return reply.up[0] if self.direction == "down" else decode(reply.up[0])
 
     def _cut(self, model: Ref) -> Ref:
         return quantised(drop_small(model, rate=self.rate, scope=self.scope), bits=self.bits, scale=self.scale)

@@ -55,6 +55,10 @@ class QAT:
         models = tuple(decode(r.up[0]) if self._coded("up") else r.up[0] for r in replies)
         return State(average(models, tuple(r.samples for r in replies)), state.version + 1)
 
+    def combine(self, ctx: Context, state: State, replies: Sequence[Reply]) -> tuple[Ref, ...]:
+        mean = self.merge(ctx, state, replies).model
+        return (self._message(mean) if self._coded("up") else mean,)
+
     def models(self, state: State) -> Mapping[str, Ref]:
         return {"global": in_use(state.model, bits=self.bits, scale=self.scale)}
 

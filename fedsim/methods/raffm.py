@@ -4,7 +4,7 @@ Every layer of a transformer is cut to a ratio drawn at random; each round its u
 the leading ones are worth keeping. Departs from the code in cutting each head by itself; in drawing among the ratios
 that a device can pay, or, as its sandwich, whole and smallest with a chance each; in averaging over the devices that
 hold an entry (rule "zero_padded" is the code's); and in keeping the server's order of units: a ranking travels with
-each cut, so that late replies find their places.
+each cut, so that late replies find their places. Edges send whole networks, of what nobody there held as it was.
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ class RaFFM:
         parts, *rankings = zip(*(reply.up for reply in replies), strict=True)
         weights = tuple(reply.samples for reply in replies)
         return State(merge_subnets(state.model, parts, weights, *rankings, rule=self.rule), state.version + 1)
+
+    def combine(self, ctx: Context, state: State, replies: Sequence[Reply]) -> tuple[Ref, ...]:
+        whole, (_, *ranking) = self.merge(ctx, state, replies).model, replies[0].up
+        return (leading(whole, *ranking, ffn=(1.0,)), *ranking)  # in the order that the ranking says
 
     def models(self, state: State) -> Mapping[str, Ref]:
         cuts, ranking = Space(self.ffn, self.attention).narrower(), self._ranking(state)

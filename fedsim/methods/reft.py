@@ -18,7 +18,7 @@ from fedsim.errors import InputError
 from fedsim.fleet import Device
 from fedsim.learn.distil import distil, predict
 from fedsim.learn.loads import macs
-from fedsim.learn.logits import teacher, tell
+from fedsim.learn.logits import pooled, teacher, tell
 from fedsim.learn.shrink import Policy, cut
 from fedsim.learn.train import init_model, local_sgd, spec_like, spec_of
 from fedsim.levels import Eq4, estimated_rate, from_level_on
@@ -98,6 +98,12 @@ class Reft:
         labels = teacher(told, samples, importance=self.importance, temperature=self.temperature)
         models = self._taught(ctx, state, state.models, labels=labels)
         return State(models, self._taught(ctx, state, self._smallest(ctx, models), labels=labels), state.version + 1)
+
+    def combine(self, ctx: Context, state: State, replies: Sequence[Reply]) -> tuple[Ref, ...]:
+        if self.importance in {"uniform", "confidence"}:
+            raise InputError(f"importance is {self.importance!r}, which edges cannot add up: set 'data' or 'capacity'")
+        told, samples = tuple(reply.up[0] for reply in replies), tuple(reply.samples for reply in replies)
+        return (pooled(told, samples, importance=self.importance, form=self.logits),)
 
     def models(self, state: State) -> Mapping[str, Ref]:
         return {**state.models, **state.smallest}

@@ -5,13 +5,14 @@ from fedsim.scenario.load import Draft, digest, draft, find, load, read, scenari
 from fedsim.scenario.options import option_defaults
 from fedsim.scenario.override import parse_override
 from fedsim.scenario.placing import placed
-from fedsim.scenario.schema import AsyncSchedule, MethodTable, Scenario, SyncSchedule
+from fedsim.scenario.schema import AsyncSchedule, HierarchicalSchedule, MethodTable, Scenario, SyncSchedule
 from fedsim.scenario.world import Catalogue, ModelTable, PublicTable, profile_at
 
 __all__ = [
     "AsyncSchedule",
     "Catalogue",
     "Draft",
+    "HierarchicalSchedule",
     "MethodTable",
     "ModelTable",
     "PublicTable",

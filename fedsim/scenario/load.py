@@ -17,6 +17,7 @@ from pydantic_core import InitErrorDetails
 from fedsim.errors import InputError, unknown
 from fedsim.fleet.packaged import packaged
 from fedsim.fleet.topology import SERVER
+from fedsim.scenario.hierarchy import uncombined, without_edges
 from fedsim.scenario.network import upwards
 from fedsim.scenario.override import put
 from fedsim.scenario.schema import Scenario, merged_schedule, schedule_adapter
@@ -103,6 +104,7 @@ def draft(path: Path, overrides: Mapping[str, Any], catalogue: Catalogue) -> Dra
     _check_labels(found)
     _check_schedules(found)
     _check_network(found)
+    _check_hierarchies(found)
     return found
 
 
@@ -193,7 +195,7 @@ def _check_own_schedule(found: Draft, number: int, base: dict[str, Any]) -> None
 def _check_places(found: Draft, schedule: Any, at: Place) -> None:
     if "fleet" not in found.parts:
         return
-    devices = sum(group.count for group in found.parts["fleet"])
+    devices = _devices(found)
     if schedule.places > devices:
         message = f"is larger than the fleet of {devices} devices; lower it, or raise a count under [[fleet]]"
         found.refuse([wrong((*at, schedule.places_key), schedule.places, message)])
@@ -203,7 +205,7 @@ def _check_network(found: Draft) -> None:
     """Fill in how many links a preset has for the fleet, and behind what each group is."""
     if not found.parts.keys() >= {"network", "fleet"}:
         return
-    fleet, devices = found.parts["fleet"], sum(group.count for group in found.parts["fleet"])
+    fleet, devices = found.parts["fleet"], _devices(found)
     network = found.parts["network"] = found.parts["network"].counted(devices)
     behind = {tier.name: tier.behind for tier in network.tiers(devices, found.around.folder)}
     outermost = SERVER if network.tier else next(iter(behind), SERVER)
@@ -221,6 +223,18 @@ def _check_behind(found: Draft, behind: Mapping[str, str]) -> None:
         if tier.name not in used and not strange:
             message = f"no device is behind it: write behind = {tier.name!r} under [[fleet]], or take the tier away"
             found.refuse([wrong(("network", "tier", number, "name"), tier.name, message)])
+
+
+def _check_hierarchies(found: Draft) -> None:
+    """Check that whoever merges at edges has some, and a method that can."""
+    if found.parts.keys() >= {"fleet", "network", "method"}:
+        tiers = found.parts["network"].tiers(_devices(found), found.around.folder)
+        found.refuse(without_edges(found.data, tiers))
+        found.refuse(uncombined(found.data, found.around.catalogue.methods))
+
+
+def _devices(found: Draft) -> int:
+    return sum(group.count for group in found.parts["fleet"])
 
 
 def _at(data: Any, place: Place) -> Any:

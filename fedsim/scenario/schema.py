@@ -57,8 +57,27 @@ class AsyncSchedule(Table):
         return self.concurrency
 
 
-Schedule = SyncSchedule | AsyncSchedule
-SCHEDULES: Mapping[str, type[Schedule]] = {"sync": SyncSchedule, "async": AsyncSchedule}
+class HierarchicalSchedule(Table):
+    """Rounds that merge at edge aggregators first, then at the server; see `fedsim.sim.Hierarchical`."""
+
+    kind: Literal["hierarchical"]
+    rounds: Count
+    cohort: Count
+    deadline: Span | None = None
+
+    places_key: ClassVar[str] = "cohort"
+
+    @property
+    def places(self) -> int:
+        return self.cohort
+
+
+Schedule = SyncSchedule | AsyncSchedule | HierarchicalSchedule
+SCHEDULES: Mapping[str, type[Schedule]] = {
+    "sync": SyncSchedule,
+    "async": AsyncSchedule,
+    "hierarchical": HierarchicalSchedule,
+}
 ScheduleTable = Annotated[Schedule, by_kind(SCHEDULES)]
 
 
@@ -149,7 +168,7 @@ class Scenario(Table):
     def devices(self) -> int:
         return sum(group.count for group in self.fleet)
 
-    def schedule_of(self, method: MethodTable) -> SyncSchedule | AsyncSchedule:
+    def schedule_of(self, method: MethodTable) -> Schedule:
         """Return the scenario's schedule with the method's own changes."""
         base = self.schedule.model_dump(mode="json", exclude_none=True)
         return schedule_adapter.validate_python(merged_schedule(base, method.schedule))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import simpy
 
-from fedsim.fleet import Capacity, Hop, Route, Transport
+from fedsim.fleet import Capacity, Constant, Hop, Route, Transport
 from fedsim.fleet.radio import Radio
 from fedsim.sim.clock import Order, call_at
 from fedsim.sim.flows import Flows
@@ -43,7 +43,7 @@ class _Channel:
 
 @dataclass(slots=True, eq=False)
 class _Flow:
-    """Bytes on their way: ``capacity`` is that of the sender's or receiver's own link."""
+    """Bytes on their way: ``capacity`` is that of the device's own link."""
 
     number: int
     capacity: Capacity
@@ -86,7 +86,7 @@ class Network:
         assert flow.sent is not None
         left, bottleneck, waited_s = flow.sent
         crossed = nbytes if cause is None else min(nbytes, int(nbytes * (1 - left / on_wire) + 1e-6))
-        return self._counted(Sent(crossed, cause, bottleneck or route.own.name, waited_s))
+        return self._counted(Sent(crossed, cause, bottleneck or route.name, waited_s))
 
     def _counted(self, sent: Sent) -> Sent:
         self.sent_bytes += sent.nbytes
@@ -99,7 +99,7 @@ class Network:
     # --- Flows come and go ------------------------------------------------------------------------
     def _begin(self, route: Route, nbytes: float, *, up: bool) -> _Flow:
         now_s = self.env.now
-        capacity = route.own.capacity(self._seed, up=up, own=True)
+        capacity = route.own.capacity(self._seed, up=up, own=True) if route.own else Constant(math.inf)
         channels = tuple(self._enter(hop, up=up) for hop in route.shared)
         path = [channel.link for channel in channels]
         number = self._flows.begin(now_s, nbytes, path=path, cap=capacity.rate(now_s))
@@ -177,10 +177,10 @@ class Network:
 
 
 class Connection:
-    """A device's connection to the place that it works for: opened by its first transfer, lost with a cut one."""
+    """A connection to the place that one works for: opened by its first transfer, lost with a cut one."""
 
     def __init__(self, network: Network, route: Route, radio: Radio) -> None:
-        self.name, self.route, self.radio = route.own.name, route, radio
+        self.name, self.route, self.radio = route.name, route, radio
         self._network, self.is_open = network, False
 
     def seconds(self, nbytes: int, *, up: bool, awake: bool) -> float:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from fedsim.execute import Executor
-from fedsim.fleet import CostModel, Profile
+from fedsim.fleet import CostModel, Device, Profile
+from fedsim.method import Quote
+from fedsim.sim.network import Connection
 from fedsim.work import Load, Ref, Work, missing_at
 
 _REMEMBERED = 1 << 14
@@ -54,9 +57,28 @@ class Pricing:
     def errand(self, profile: Profile, work: Work, holds: Container[str]) -> Errand:
         """Work out *work* for a device that holds *holds*; raises LocalityError."""
         down = tuple(ref for ref in work.down if ref.key not in holds)
-        there = _Either(holds, frozenset(ref.key for ref in work.down))
+        there = Either(holds, frozenset(ref.key for ref in work.down))
         jobs = missing_at("a device", there, work.up + work.keep)
         return Errand(down, tuple((ref, self.cost(profile, ref)) for ref in jobs), work.up, work.keep)
+
+    def quote(self, device: Device, errand: Errand, connection: Connection) -> Quote:
+        """Price *errand* on *device*, all of it."""
+        down, up = self.nbytes(errand.down), self.nbytes(errand.up)
+        busy_s, busy_j = sum(c.seconds for _, c in errand.jobs), sum(c.joules for _, c in errand.jobs)
+        radio = device.radio
+        down_s = connection.seconds(down, up=False, awake=False) if errand.down else 0.0
+        awake = bool(errand.down) and busy_s <= radio.tail_s
+        up_s = connection.seconds(up, up=True, awake=awake) if errand.up else 0.0
+        seconds = down_s + busy_s + up_s
+        joules = busy_j + connection.joules(down_s, down, up=False) + connection.joules(up_s, up, up=True)
+        joules += device.profile.idle_w * seconds
+        if errand.down:
+            joules += radio.tail_j(busy_s if errand.up else math.inf)
+        if errand.up:
+            joules += radio.tail_j()
+        memory = errand.memory_bytes
+        fits = memory <= device.profile.memory_bytes
+        return Quote(seconds, joules, down, up, memory, fits, transfer_s=down_s + up_s)
 
     def nbytes(self, refs: tuple[Ref, ...]) -> int:
         """Return the encoded size of *refs* on the wire."""
@@ -68,7 +90,7 @@ class Pricing:
 
 
 @dataclass(frozen=True, slots=True)
-class _Either:
+class Either:
     """Two sets seen as one, without copying."""
 
     first: Container[str]

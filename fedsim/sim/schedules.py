@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import simpy
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fedsim.sim.task import Task
 
 Events = Generator[simpy.Event, None, None]
-_PATIENCE = 1000
+PATIENCE = 1000
 
 
 class Schedule(Protocol):
@@ -31,7 +31,48 @@ class Schedule(Protocol):
         """Tries to find somebody willing before the run is stalled."""
         ...
 
+    @property
+    def at_edges(self) -> bool:
+        """Whether devices work for the first aggregator on their way, where there is one."""
+        ...
+
     def run(self, sim: Simulation) -> Events: ...
+
+
+def ask_cohort(sim: Simulation, want: int, number: int) -> Generator[simpy.Event, None, list[Task]]:
+    """Ask for *want* devices in round *number*, again and again until somebody takes work."""
+    tries = 0
+    while True:
+        asked = sim.ask(want, want, "round", number, tries)
+        if asked.tasks:
+            return asked.tasks
+        yield sim.wait_for_someone(asked, tries)
+        tries += 1
+
+
+def gather(sim: Simulation, tasks: list[Task], *, enough: int, deadline_s: float | None) -> Events:
+    """Wait for *enough* replies, the end of all *tasks* or the deadline, and cut those that are not done."""
+    closing = sim.env.event()
+    open_tasks, replies = len(tasks), 0
+
+    def ended(task: Task) -> None:
+        nonlocal open_tasks, replies
+        open_tasks -= 1
+        replies += task.reply is not None
+        if not closing.triggered and (open_tasks == 0 or replies == enough):
+            closing.succeed()
+
+    for task in tasks:
+        task.process.callbacks.append(lambda _, task=task: ended(task))  # type: ignore[misc]
+    if deadline_s is None:
+        yield closing
+    else:
+        yield closing | Alarm(sim.env, sim.env.now + deadline_s, Order.DEADLINE)
+    yield Alarm(sim.env, sim.env.now, Order.DEADLINE)
+    running = [task for task in tasks if task.process.is_alive]
+    for task in running:
+        task.stop()
+    yield sim.env.all_of([task.process for task in running])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +87,9 @@ class Sync:
     cohort: int
     deadline_s: float | None = None
     over_select: float = 1.0
-    patience: int = _PATIENCE
+    patience: int = PATIENCE
+
+    at_edges: ClassVar[bool] = False
 
     @property
     def merges(self) -> int:
@@ -54,51 +97,14 @@ class Sync:
 
     def run(self, sim: Simulation) -> Events:
         for number in range(self.rounds):
-            tasks = yield from self._ask(sim, number)
-            yield from self._wait(sim, tasks)
-            yield from self._close(sim, tasks)
+            tasks = yield from ask_cohort(sim, math.ceil(round(self.cohort * self.over_select, 9)), number)
+            yield from gather(sim, tasks, enough=self.cohort, deadline_s=self.deadline_s)
             finished = sim.take_finished()
             used = sorted(finished[: self.cohort], key=lambda task: task.device.id)
             sim.leave(finished[self.cohort :])
             if used:
                 yield from sim.merge(used)
             sim.rounds_done += 1
-
-    def _ask(self, sim: Simulation, number: int) -> Generator[simpy.Event, None, list[Task]]:
-        want = math.ceil(round(self.cohort * self.over_select, 9))
-        tries = 0
-        while True:
-            asked = sim.ask(want, want, "round", number, tries)
-            if asked.tasks:
-                return asked.tasks
-            yield sim.wait_for_someone(asked, tries)
-            tries += 1
-
-    def _wait(self, sim: Simulation, tasks: list[Task]) -> Events:
-        """Wait for the first *cohort* replies, the end of all tasks or the deadline."""
-        closing = sim.env.event()
-        open_tasks, replies = len(tasks), 0
-
-        def ended(task: Task) -> None:
-            nonlocal open_tasks, replies
-            open_tasks -= 1
-            replies += task.reply is not None
-            if not closing.triggered and (open_tasks == 0 or replies == self.cohort):
-                closing.succeed()
-
-        for task in tasks:
-            task.process.callbacks.append(lambda _, task=task: ended(task))  # type: ignore[misc]
-        if self.deadline_s is None:
-            yield closing
-        else:
-            yield closing | Alarm(sim.env, sim.env.now + self.deadline_s, Order.DEADLINE)
-        yield Alarm(sim.env, sim.env.now, Order.DEADLINE)
-
-    def _close(self, sim: Simulation, tasks: list[Task]) -> Events:
-        running = [task for task in tasks if task.process.is_alive]
-        for task in running:
-            task.stop()
-        yield sim.env.all_of([task.process for task in running])
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,9 @@ class Async:
     concurrency: int
     buffer: int = 1
     deadline_s: float | None = None
-    patience: int = _PATIENCE
+    patience: int = PATIENCE
+
+    at_edges: ClassVar[bool] = False
 
     def run(self, sim: Simulation) -> Events:
         waiting: list[Task] = []

@@ -14,9 +14,11 @@ import simpy
 from fedsim.errors import Stalled
 from fedsim.execute import Executor
 from fedsim.fleet import Device
-from fedsim.method import Method, Quote
+from fedsim.fleet.topology import SERVER
+from fedsim.method import Combines, Method, Quote
 from fedsim.seeds import seed_of
 from fedsim.sim.clock import Order, call_at
+from fedsim.sim.edges import Edges
 from fedsim.sim.network import Connection, Network
 from fedsim.sim.place import Place
 from fedsim.sim.pricing import Pricing
@@ -25,7 +27,7 @@ from fedsim.sim.tails import Tails
 from fedsim.sim.task import DONE, LATE, Task
 from fedsim.sim.world import Observer, Published, World
 from fedsim.timeline import Recorder, Timeline
-from fedsim.work import Ref, Work, refs_in
+from fedsim.work import Ref, Reply, Work, refs_in
 
 _CANDIDATES_PER_PLACE = 20
 _DRAWS_AT_ONCE = 20
@@ -55,8 +57,7 @@ class Simulation:
         self.fleet, self.availability, self.on_dropout = world.fleet, world.availability, world.on_dropout
         self.pricing = Pricing(executor, world.cost)
         self.network, self.tails = Network(self.env, world.transport, seed=seed), Tails(self.env)
-        self._topology = world.topology
-        self.server = Place(self.env, world.server, pricing=self.pricing, recorder=self.recorder)
+        self.server = Place(self.env, world.server, name=SERVER, pricing=self.pricing, recorder=self.recorder)
         self.server.holds.update(ref.key for ref in (world.initial, world.public) if ref)
         self.busy: dict[int, Task] = {}
         self.version, self.rounds_done, self.complete = -1, 0, False
@@ -65,8 +66,8 @@ class Simulation:
         self._kept: dict[int, set[str]] = {}
         self._shards: dict[int, Ref] = {}
         self._finished: list[Task] = []
-        self._unmerged: Counter[str] = Counter()
         self._bell = self.env.event()
+        self.edges = Edges(self, world.topology)
 
     # --- Context, as a method sees it ---------------------------------------------------------
     @property
@@ -104,22 +105,7 @@ class Simulation:
 
     def quote(self, device: Device, work: Work) -> Quote:
         errand = self.pricing.errand(device.profile, work, self._holds(device))
-        down, up = self.pricing.nbytes(errand.down), self.pricing.nbytes(errand.up)
-        busy_s, busy_j = sum(c.seconds for _, c in errand.jobs), sum(c.joules for _, c in errand.jobs)
-        radio, connection = device.radio, self.connection(device)
-        down_s = connection.seconds(down, up=False, awake=False) if errand.down else 0.0
-        awake = bool(errand.down) and busy_s <= radio.tail_s
-        up_s = connection.seconds(up, up=True, awake=awake) if errand.up else 0.0
-        seconds = down_s + busy_s + up_s
-        joules = busy_j + connection.joules(down_s, down, up=False) + connection.joules(up_s, up, up=True)
-        joules += device.profile.idle_w * seconds
-        if errand.down:
-            joules += radio.tail_j(busy_s if errand.up else math.inf)
-        if errand.up:
-            joules += radio.tail_j()
-        memory = errand.memory_bytes
-        fits = memory <= device.profile.memory_bytes
-        return Quote(seconds, joules, down, up, memory, fits, transfer_s=down_s + up_s)
+        return self.pricing.quote(device, errand, self.connection(device))
 
     def first_quote(self, device: Device) -> Quote | None:
         """Price a round of *device* from the first state, without starting the clock."""
@@ -127,8 +113,8 @@ class Simulation:
         return None if work is None else self.quote(device, work)
 
     def connection(self, device: Device) -> Connection:
-        """Return a connection between *device* and the server, not yet open."""
-        return Connection(self.network, self._topology.route(device), device.radio)
+        """Return a connection between *device* and whom it works for, not yet open."""
+        return Connection(self.network, self.edges.route(device), device.radio)
 
     # --- What a schedule may do -----------------------------------------------------------------
     def ask(self, want: int, places: int, *labels: object) -> Asked:
@@ -186,22 +172,28 @@ class Simulation:
         finished, self._finished = self._finished, []
         return sorted(finished, key=lambda task: (task.ended_s, task.device.id))
 
-    def merge(self, tasks: Sequence[Task]) -> Generator[simpy.Event, None, None]:
-        """Merge the replies of *tasks* and publish the next version."""
+    def combine(self, replies: Sequence[Reply]) -> tuple[Ref, ...]:
+        """Return what an edge sends on in place of *replies*."""
+        assert isinstance(self.method, Combines)
+        return self.method.combine(self, self._state, replies)
+
+    def merge(self, tasks: Sequence[Task], combined: Sequence[Reply] = ()) -> Generator[simpy.Event, None, None]:
+        """Merge the replies of *tasks*, as sent to the server or *combined* at edges, and publish the next version."""
         replies = []
         for task in tasks:
             assert task.reply is not None
             self._keep(task, [ref.key for ref in task.reply.keep])
-            replies.append(replace(task.reply, staleness=self.version - task.reply.version))
-        state = self.method.merge(self, self._state, replies)
+            replies += [task.reply] if task.host is self.server else []
+        heard = [replace(reply, staleness=self.version - reply.version) for reply in (*replies, *combined)]
+        state = self.method.merge(self, self._state, heard)
         try:
-            yield from self._publish(state, len(replies))
+            yield from self._publish(state, len(tasks))
         except simpy.Interrupt:
             self.leave(tasks)
             raise
         for task in tasks:
             task.settle(DONE)
-        self._forget(tasks)
+        self._forget(tasks, combined)
 
     # --- Inside -----------------------------------------------------------------------------------
     def run(self) -> Timeline:
@@ -211,6 +203,7 @@ class Simulation:
             call_at(self.env, self._world.stop_s, Order.DEADLINE, then=partial(_interrupt, main))
         self.env.run(until=main)
         self.tails.close()
+        self.edges.close()
         self.server.close()
         return self.recorder.close()
 
@@ -222,7 +215,6 @@ class Simulation:
         if task.reply is None:
             task.settle(outcome)
         else:
-            self._unmerged.update(ref.key for ref in task.reply.up)
             self._finished.append(task)
         bell, self._bell = self._bell, self.env.event()
         bell.succeed()
@@ -237,7 +229,7 @@ class Simulation:
         running = list(self.busy.values())
         for task in running:
             task.stop()
-        yield self.env.all_of([task.process for task in running])
+        yield self.env.all_of([*(task.process for task in running), *self.edges.stop()])
         self.leave(self.take_finished())
 
     def leave(self, tasks: Iterable[Task]) -> None:
@@ -247,14 +239,14 @@ class Simulation:
             task.settle(LATE)
         self._forget(unused)
 
-    def _forget(self, tasks: Sequence[Task]) -> None:
-        """Let the server forget the replies of *tasks*, but for what the state names or another reply brought too."""
-        keys = [ref.key for task in tasks if task.reply for ref in task.reply.up]
-        if keys:
-            self._unmerged.subtract(keys)
-            gone = {key for key in keys if not self._unmerged[key]}
-            self._unmerged -= Counter()  # drops the zeros
-            self.server.holds -= gone - {ref.key for ref in refs_in(self._state)}
+    def _forget(self, tasks: Sequence[Task], combined: Sequence[Reply] = ()) -> None:
+        """Let the replies of *tasks* be forgotten where they went, but for what the state names."""
+        named = {ref.key for ref in refs_in(self._state)} if tasks else set()
+        for task in tasks:
+            if task.reply:
+                task.host.drop(task.reply.up, but=named)
+        for reply in combined:
+            self.server.drop(reply.up, but=named)
 
     def _publish(self, state: Any, merged: int) -> Generator[simpy.Event, None, None]:
         ready = self.server.ensure(tuple(refs_in(state)), self.version + 1)
@@ -275,7 +267,7 @@ class Simulation:
         if errand.memory_bytes > device.profile.memory_bytes:
             self._refuse(device, "oom", asked)
             return
-        task = self.busy[device.id] = Task(self, device, errand)
+        task = self.busy[device.id] = Task(self, device, errand, host=self.edges.host(device))
         asked.tasks.append(task)
 
     def _refuse(self, device: Device, why: str, asked: Asked) -> None:

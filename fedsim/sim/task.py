@@ -13,6 +13,7 @@ import simpy
 from fedsim.fleet import Device
 from fedsim.sim.clock import Order, call_at
 from fedsim.sim.network import Connection
+from fedsim.sim.place import Host
 from fedsim.sim.pricing import Cost, Errand
 from fedsim.timeline.recorder import BUSY, Span
 from fedsim.work import Ref, Reply
@@ -25,14 +26,14 @@ _DROPOUT = "dropout"
 
 
 class Task:
-    """Carries out an errand on a device, through dropouts as the scenario says.
+    """Carries out an errand on a device for its *host*, through dropouts as the scenario says.
 
     Outcomes: done, used by a merge; late, cut by a deadline or left over; cut, stopped by a
     dropout. ``reply`` is there once everything has been sent back.
     """
 
-    def __init__(self, sim: Simulation, device: Device, errand: Errand) -> None:
-        self.device, self.errand, self.version = device, errand, sim.version
+    def __init__(self, sim: Simulation, device: Device, errand: Errand, *, host: Host) -> None:
+        self.device, self.errand, self.host, self.version = device, errand, host, sim.version
         self.reply: Reply | None = None
         self.ended_s = math.inf
         self.received = False
@@ -77,7 +78,7 @@ class Task:
     def _steps(self) -> Iterator[Step]:
         """Yield what is to be done in turn; sizes are asked for only when they are sent."""
         sim, errand = self._sim, self.errand
-        ready = sim.server.ensure(errand.down, self.version)
+        ready = self.host.ensure(errand.down, self.version)
         if ready is not None:
             yield Wait(ready)
         connection, wake = sim.connection(self.device), partial(sim.tails.end, self.device.id)
@@ -89,7 +90,7 @@ class Task:
             sim.pricing.executor.hint(ref)
         if errand.up:
             yield Transfer("upload", connection, sim.pricing.nbytes(errand.up), wake=wake)
-            sim.server.holds.update(ref.key for ref in errand.up)
+            self.host.receive(errand.up)
 
     def _carry_out(self, step: Step) -> Generator[simpy.Event, None, None]:
         policy = self._sim.on_dropout
@@ -177,7 +178,7 @@ class Step(ABC):
 
 
 class Wait(Step):
-    """Wait until the server has what the device is to receive."""
+    """Wait until whom the device works for has what the device is to receive."""
 
     kind = "wait"
 

@@ -16,14 +16,14 @@ from the common start of its case to the instant at which the receiver has its l
   which is what max-min assumes. "fifo": one queue for all, where who gets what is up to TCP's congestion control.
 * Cubic, as on most machines; --congestion takes another that the kernel has.
 
-What to expect (Linux 6.18, two cores, busy with other work; two runs): with fair queues all 29 transfers within 0.6 %,
-0.2 % on average. Alone on their links within 0.5 %; where data flows both ways they take 1 to 5 % longer, about what the
-acknowledgements take. With one queue for all, the last of a case still ends when predicted, to 2 %, and so do those that
-a slower link of their own holds back, to 5 %; but equals do not end together, and not alike from run to run: 15 and 18
-of 29 were within 5 %, mean 8 %, the worst ended after two thirds of its time. Of two equal transfers at 10 Mbit/s the
-first was ahead by 0.2 to 0.5 s as a rule, at 2 MB as at 10 MB, so that it probably is the losses of their starts that
-decide it, and the longer the transfers the less it matters; 400 ms of queue made it worse, 30 ms better. Reno and BBR
-were less fair than Cubic.
+What to expect (Linux 6.18, two cores, busy with other work; two runs): with fair queues all 29 transfers are within
+0.6 %, 0.2 % on average. Alone on their links, within 0.5 %; where data flows both ways they take 1 to 5 % longer, about
+what the acknowledgements take. With one queue for all, the last of a case still ends when predicted, to 2 %, and so do
+those that a slower link of their own holds back, to 5 %; but equals do not end together, and not alike from run to
+run: 15 and 18 of 29 were within 5 %, mean 8 %, the worst ended after two thirds of its time. Of two equal transfers at
+10 Mbit/s the first was ahead by 0.2 to 0.5 s as a rule, at 2 MB as at 10 MB (three runs each), so that it probably is
+the losses of their starts that decide it, and the longer the transfers the less it matters; 400 ms of queue made it
+worse, 30 ms hardly better. Reno and BBR, in a few runs, were less fair than Cubic.
 
 Needs root, ip and tc (htb, u32, pfifo), and three minutes in which the machine is not overloaded; says so, and that it
 measured nothing, where it lacks one of the former. Its namespaces go when it ends, interrupted or not.

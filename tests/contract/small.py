@@ -7,6 +7,7 @@ from typing import Any
 
 import tomli_w
 
+from fedsim.method import Combines
 from fedsim.methods import METHODS
 from fedsim.results import Results, RunKey
 from fedsim.runner import run
@@ -23,6 +24,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "raffm-lora": {"model": TRANSFORMER, "attention": [1.0, 0.5], "rank": 2},
 }
 NAMES = sorted(METHODS)
+COMBINING = [name for name in NAMES if issubclass(METHODS[name], Combines)]
 
 TASK = {
     "data": "digits",
@@ -39,6 +41,8 @@ SCHEDULES = {
     "sync": {"kind": "sync", "rounds": 3, "cohort": 3, "over_select": 1.3, "deadline": "2 s"},
     "async": {"kind": "async", "merges": 5, "concurrency": 3, "buffer": 2, "deadline": "3 s"},
 }
+EDGES = {"preset": "edge-tree", "edges": 2}
+AT_EDGES = {"schedule": {"kind": "hierarchical", "rounds": 3, "cohort": 5, "deadline": "2 s"}, "network": EDGES}
 
 
 def method(name: str, **changes: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import torch
 
 from fedsim.execute.cache import Cache, environment
 from fedsim.learn.values import flatten
-from tests.contract.small import executed, method, metrics, scenario
+from tests.contract.small import COMBINING, EDGES, FLEET, executed, method, metrics, scenario
 
 STILL = {"kind": "always"}
 EQUAL = [{"profile": "raspberry-pi-4", "count": 4, "link": "wifi-home"}]
@@ -65,3 +65,24 @@ def test_pruned_messages_leave_zeros_in_what_devices_send_not_in_the_average(tmp
     path = scenario(tmp_path, availability=STILL, schedule=schedule, method=[method("message-pruning", rate=rate)])
     zeros = float((weights(path, executed(path), "message-pruning") == 0).to(torch.float32).mean())
     assert zeros < rate
+
+
+EXACT = {
+    "equitable-fl": {},
+    "fedadam": {},
+    "fedavg": {},
+    "fedprox": {},
+    "message-pruning": {"rate": 0.0},
+    "qat": {"bits": 32},
+    "raffm": {"ffn": [1.0], "attention": [1.0]},  # whole, but in the order of the ranking
+    "reft": {"importance": "capacity"},
+}
+
+
+@pytest.mark.parametrize("name", COMBINING)
+def test_merging_at_edges_first_is_merging_at_once(tmp_path, name):
+    at_once, first = ({"kind": kind, "rounds": 3, "cohort": 6} for kind in ("sync", "hierarchical"))
+    methods = [method(name, label=kind["kind"], schedule=kind, **EXACT[name]) for kind in (at_once, first)]
+    fleet = [*FLEET[:1], {**FLEET[1], "behind": "server"}]  # some of them at no edge
+    path = scenario(tmp_path, availability=STILL, network=EDGES, fleet=fleet, schedule=at_once, method=methods)
+    assert 0.0 < distance(path, executed(path), "sync", "hierarchical") <= 1e-5

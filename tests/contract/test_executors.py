@@ -1,4 +1,4 @@
-"""Every method through every executor, under both schedules: one timeline, one set of metrics."""
+"""Every method through every executor, under every schedule that it can have: one timeline, one set of metrics."""
 
 from __future__ import annotations
 
@@ -7,17 +7,30 @@ import math
 import pytest
 
 from fedsim.methods import METHODS
-from tests.contract.small import NAMES, OPTIONS, SCHEDULES, digests, executed, method, metrics, scenario
+from tests.contract.small import (
+    AT_EDGES,
+    COMBINING,
+    NAMES,
+    OPTIONS,
+    SCHEDULES,
+    digests,
+    executed,
+    method,
+    metrics,
+    scenario,
+)
 
 EXECUTORS = ("lazy", "eager", "pool", "cost-only")
 COMPUTING = EXECUTORS[:3]
+WORLDS = {**{kind: {"schedule": schedule} for kind, schedule in SCHEDULES.items()}, "hierarchical": AT_EDGES}
+CASES = [(name, kind) for name in NAMES for kind in sorted(WORLDS) if kind in SCHEDULES or name in COMBINING]
 
 
-@pytest.fixture(scope="module", params=[(name, kind) for name in NAMES for kind in sorted(SCHEDULES)], ids="-".join)
+@pytest.fixture(scope="module", params=CASES, ids="-".join)
 def runs(request, tmp_path_factory):
     """Run one method under one schedule by every executor, each with a cache of its own."""
     name, kind = request.param
-    path = scenario(tmp_path_factory.mktemp("runs"), schedule=SCHEDULES[kind], method=[method(name)])
+    path = scenario(tmp_path_factory.mktemp("runs"), **WORLDS[kind], method=[method(name)])
     return {executor: executed(path, executor, out=f"out-{executor}", cache=executor) for executor in EXECUTORS}
 
 

@@ -79,7 +79,7 @@ def test_what_a_radio_leaves_out_is_that_of_its_technology(own: dict[str, object
 
 def test_a_number_of_ones_own_drops_the_source_of_the_shared_one() -> None:
     found = radio_from(Table("toy", {"tx": "2 W", "tail": []}), shared_radios()["lte"])
-    assert [s.what for s in found.sources] == ["rx"]
+    assert [s.what for s in found.sources] == ["rx", "promotion"]
 
 
 @pytest.mark.parametrize(

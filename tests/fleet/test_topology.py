@@ -107,6 +107,25 @@ def test_aggregators_are_at_the_links_of_the_tiers_that_have_them():
     ]
 
 
+def test_a_way_to_an_edge_ends_at_the_first_aggregator():
+    edge = profile("edge")
+    tiers = Tier("home", FAST, 2, "street", edge), Tier("street", FAST, 2, "town", edge), Tier("town", FAST)
+    topology = Topology(SERVER, tiers)
+    fleet = Fleet(
+        (Group(profile(), SLOW, 1, "home"), Group(profile(), SLOW, 2, "street"), Group(profile(), SLOW, 1, "town"))
+    )
+    ways = [topology.route(fleet.device(n), to_edge=True).shared for n in range(4)]
+    assert [[hop.name for hop in way] for way in ways] == [["home-0"], ["street-0"], ["street-1"], ["town-0", "server"]]
+
+
+def test_the_way_from_an_edge_is_what_is_above_it_and_nothing_of_its_own():
+    line = Link("line", 30.0, 20.0, 0.5, loss=0.5)
+    topology = Topology(SERVER, (Tier("home", FAST, 2, "line", profile()), Tier("line", line)))
+    route = topology.route_from(topology.edges()[1])
+    assert (route.own, route.name, [hop.name for hop in route.hops]) == (None, "line-0", ["line-0", "server"])
+    assert (route.rate(up=True), route.rate(up=False), route.latency_s, route.on_wire(5)) == (20.0, 30.0, 0.5, 10.0)
+
+
 @pytest.mark.parametrize(
     ("tiers", "message"),
     [

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.learn.distil import Predictions, PredictionsSize
-from fedsim.learn.logits import Told, teacher, tell
+from fedsim.learn.logits import Told, pooled, teacher, tell
 from fedsim.learn.parameters import trained_entries
 from tests.methods.hand import Hand
 
@@ -78,3 +78,21 @@ def test_the_teacher_is_not_the_mean_of_probabilities():
     made = teacher.value((told([[4.0, 0.0]]), told([[0.0, 0.0]])), (1, 1), importance="uniform", temperature=1.0)
     mean = (torch.softmax(torch.tensor([4.0, 0.0]), 0) + 0.5) / 2
     assert float((made.values - mean).abs().max()) > 0.05
+
+
+@pytest.mark.parametrize("importance", ["data", "capacity"])
+def test_replies_pooled_in_two_steps_teach_as_all_at_once(importance):
+    replies, samples = tuple(told(predictions(n).values.tolist(), 10 + 40 * n) for n in range(3)), (3, 1, 7)
+    how = {"importance": importance, "temperature": 2.0}
+    first = pooled.value(replies[:2], samples[:2], importance=importance, form="fp32")
+    two_steps = teacher.value((first, replies[2]), (sum(samples[:2]), samples[2]), **how)
+    assert torch.allclose(two_steps.values, teacher.value(replies, samples, **how).values, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_pooled_logits_are_as_long_as_one_reply(model, form):
+    replies = tuple(tell.value(predictions(seed), model, form=form) for seed in range(2))
+    sizes = (tell.size(PredictionsSize(20, 3), model.size(), form=form),) * 2
+    made = pooled.value(replies, (1, 1), importance="data", form=form)
+    held = made.codes.numel() * made.codes.element_size() + made.scale.numel() * made.scale.element_size()
+    assert held == pooled.size(sizes, (1, 1), importance="data", form=form).nbytes == FORMS[form][0]

@@ -140,3 +140,14 @@ def test_cutting_and_coding_take_the_devices_time_and_its_computing_power(tmp_pa
     assert {"decode", "drop_small", "encode"} <= set(spans.job)
     assert (spans.end_s > spans.start_s).all()
     assert spans.energy_j.to_list() == pytest.approx((pi.busy_w * (spans.end_s - spans.start_s)).to_list(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "way", [{}, {"direction": "up", "payload": "updates"}, {"direction": "down"}, {"bits": 4, "scope": "layer"}]
+)
+def test_an_edge_sends_a_message_of_the_size_of_a_devices(way):
+    made, world = MessagePruning(rate=0.5, **way), Alone()
+    state = made.init(world)
+    replies = [reply(n, made.plan(world, state, device(n))) for n in range(2)]
+    sizes = [world.value(up[0]).size().nbytes for up in (made.combine(world, state, replies), replies[0].up)]
+    assert sizes[0] == sizes[1]

@@ -215,3 +215,16 @@ def test_heads_that_cannot_be_narrowed_are_refused_from_sizes(monkeypatch):
     with pytest.raises(InputError, match=r"heads of model 'other_vit' cannot be narrowed; set \[1.0\]"):
         leading.size(size, ffn=(1.0,), attention=(0.5,), seed=0)
     assert leading.size(size, ffn=(0.5,), attention=(1.0,), seed=0).entries < size.entries
+
+
+@pytest.mark.parametrize("rule", ["coverage", "zero_padded"])
+def test_an_edge_of_cut_networks_sends_what_the_server_would_have_made_of_them(rule):
+    """A single edge: what it sends, merged as one reply, is the merge of its replies."""
+    hand, made = Hand(VIT), RaFFM(**HALVES, sampling="sandwich", cohort=2, spp="qk+ffn", rule=rule)
+    state = made.init(hand)
+    replies = [hand.reply(made, state, dev) for dev in hand.devices]
+    assert len({hand.look(one.up[0]).spec for one in replies}) > 1
+    (whole, *ranking) = made.combine(hand, state, replies)
+    as_one = Reply(len(hand.devices), (whole, *ranking), (), 0, samples=sum(one.samples for one in replies))
+    at_once, in_two = (flatten(hand.look(made.merge(hand, state, heard).model).state) for heard in (replies, [as_one]))
+    assert torch.equal(at_once, in_two)

@@ -129,7 +129,9 @@ class Toy:
 
     plan_: Plan = plain_plan
     merge_s: float = 0.0
+    combine_s: float = 0.0
     heard: list[list[Reply]] = field(default_factory=list)
+    members: dict[Ref, list[Reply]] = field(default_factory=dict)  # of what an edge sent on
 
     def init(self, ctx: Any) -> State:
         return State(ctx.initial)
@@ -141,6 +143,12 @@ class Toy:
         self.heard.append(list(replies))
         ups = tuple(ref for reply in replies for ref in reply.up)
         return State(make(ups, nbytes=20, seconds=self.merge_s, tag=state.merges), state.merges + 1)
+
+    def combine(self, ctx: Any, state: State, replies: Sequence[Reply]) -> tuple[Ref, ...]:
+        ups = tuple(ref for reply in replies for ref in reply.up)
+        combined = make(ups, nbytes=10, seconds=self.combine_s, tag=("edge", state.merges))
+        self.members[combined] = list(replies)
+        return (combined,)
 
     def models(self, state: State) -> Mapping[str, Ref]:
         return {"global": state.model}
