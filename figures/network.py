@@ -5,8 +5,8 @@
 Reads results folders of `fedsim run` of one scenario under several networks, named network-NAME or NAME; of tasks that
 were done it prints Markdown tables and writes network.csv, network-links.csv and network.png. A task's seconds are
 those of waiting (for what the server prepares, or its own return), of computing, of transferring as if alone on every
-link, and those lost to others. A round without others is the same round with no task's lost seconds in it. It suits
-schedules of rounds, of which it takes those tasks that were of use. Needs matplotlib.
+link, and those lost to others. A round without others is the same round with no task's lost seconds in it. Where
+rounds overlap, as in asynchronous schedules, there is none. Needs matplotlib.
 """
 
 from __future__ import annotations
@@ -98,12 +98,14 @@ def table(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def per_seed(found: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per network, method and seed."""
+    """Return a row per network, method and seed; of rounds that overlap nothing is said."""
     by, by_round = (rows.groupby(TASK[:3], sort=False) for rows in (found, rounds(found)))
     means = by[[*PARTS, "seconds", "download", "upload", "end"]].mean()
     means["round"], means["alone"] = by_round.shared.mean(), by_round.alone.mean()
     means["ratio"] = means["round"] / means.alone
     means["end_alone"] = means.end - (by_round.shared.sum() - by_round.alone.sum())
+    apart, by_rounds = by_round.shared.sum() <= means.end + 1e-6, ["round", "alone", "ratio", "end_alone"]
+    means[by_rounds] = means[by_rounds].where(apart)
     base = means.reindex([(network, BASELINES.get(name, BASELINE), seed) for network, name, seed in means.index])
     means["gain"] = base.end.to_numpy() / means.end
     means["gain_alone"] = base.end_alone.to_numpy() / means.end_alone
@@ -180,7 +182,7 @@ def draw_network(axes: Axes, rows: pd.DataFrame, parts: list[str]) -> None:
     axes.scatter(rows["round"], places, s=28, c="black", zorder=3, label="mean round, and how many times that is")
     for place, (ratio, seconds) in enumerate(zip(rows.ratio, rows["round"], strict=True)):
         axes.annotate(f"x {ratio:.2f}", (seconds, place), (7, 0), textcoords="offset points", va="center", fontsize=8)
-    axes.set(xlim=(0, 1.17 * rows["round"].max()), ylim=(len(rows) - 0.5, -0.5), xlabel="s")
+    axes.set(xlim=(0, 1.17 * rows[["round", "seconds"]].max(axis=None)), ylim=(len(rows) - 0.5, -0.5), xlabel="s")
     axes.set_yticks(places, rows.index, fontsize=9)
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)

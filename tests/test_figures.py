@@ -36,11 +36,11 @@ def network():
 def lines(tmp_path):
     """Return what runs four devices at once on so many lines, and returns the folder of results."""
 
-    def run(lines=1, cohort=4, methods=("fedavg",)):
+    def run(lines=1, cohort=4, methods=("fedavg",), **schedules):
         line = {"name": "line", "count": lines, "down": "1 Mbit/s", "up": "500 kbit/s"}
         changes = {"network": {"tier": [line]}, "schedule": {"kind": "sync", "rounds": 2, "cohort": cohort}}
         fleet = [{"profile": "raspberry-pi-4", "count": 4, "link": "fibre", "behind": "line"}]
-        every = [method(name) for name in methods]
+        every = [method(name, schedule=schedules.get(name, {})) for name in methods]
         return executed(scenario(tmp_path, **STEADY, **changes, fleet=fleet, method=every), "cost-only").path
 
     return run
@@ -114,6 +114,13 @@ def test_a_round_without_others_is_what_it_is_on_lines_of_their_own(network, lin
     assert list(one.alone) == pytest.approx(list(own.shared), rel=1e-6)
     assert list(own.alone) == pytest.approx(list(own.shared), rel=1e-6)
     assert (one.shared > 1.5 * own.shared).all()
+
+
+def test_of_rounds_that_overlap_nothing_is_said(network, lines):
+    schedule = {"kind": "async", "merges": 8, "concurrency": 4, "buffer": 2}
+    rows = network.table(network.tasks(network.spans_of([lines(methods=("fedavg", "fedbuff"), fedbuff=schedule)])))
+    assert rows.loc["small"].ratio.isna().to_dict() == {"fedavg": False, "fedbuff": True}
+    assert (rows.lost > 0).all()
 
 
 def test_the_seconds_lost_are_counted_by_link_and_way(network, lines):
