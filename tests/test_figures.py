@@ -8,18 +8,42 @@ import pandas as pd
 import pytest
 
 from fedsim.fleet import profile_names
+from fedsim.results import Results
 from tests.contract.small import TASK, executed, method, scenario
 
 ROOT = Path(__file__).parents[1]
 STEADY = {"availability": {"kind": "always"}, "task": TASK}
 
 
-@pytest.fixture(scope="module")
-def levels():
-    spec = importlib.util.spec_from_file_location("figures_levels", ROOT / "figures" / "levels.py")
+def script(name):
+    spec = importlib.util.spec_from_file_location(f"figures_{name}", ROOT / "figures" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def levels():
+    return script("levels")
+
+
+@pytest.fixture(scope="module")
+def network():
+    return script("network")
+
+
+@pytest.fixture
+def lines(tmp_path):
+    """Return what runs four devices at once on so many lines, and returns the folder of results."""
+
+    def run(lines=1, cohort=4, methods=("fedavg",), **schedules):
+        line = {"name": "line", "count": lines, "down": "1 Mbit/s", "up": "500 kbit/s"}
+        changes = {"network": {"tier": [line]}, "schedule": {"kind": "sync", "rounds": 2, "cohort": cohort}}
+        fleet = [{"profile": "raspberry-pi-4", "count": 4, "link": "fibre", "behind": "line"}]
+        every = [method(name, schedule=schedules.get(name, {})) for name in methods]
+        return executed(scenario(tmp_path, **STEADY, **changes, fleet=fleet, method=every), "cost-only").path
+
+    return run
 
 
 @pytest.fixture
@@ -71,3 +95,52 @@ def test_the_script_draws_every_device_and_the_study(levels, lenet, tmp_path, mo
     levels.main()
     assert {path.name for path in out.iterdir()} == {"levels.csv", "levels.png", "levels-study.png"}
     assert "| lenet5 |" in capsys.readouterr().out
+
+
+def test_the_parts_of_every_task_add_up_to_its_duration(network, lines):
+    found = network.tasks(network.spans_of([lines()]))
+    assert (len(found), set(found.network)) == (2 * 4, {"small"})
+    assert list(found[list(network.PARTS)].sum(axis=1)) == pytest.approx(list(found.seconds), rel=1e-9)
+    assert (found.lost > 0).all()
+
+
+def test_a_device_that_works_alone_loses_nothing(network, lines):
+    found = network.tasks(network.spans_of([lines(cohort=1)]))
+    assert (len(found), found.lost.abs().max()) == (2, pytest.approx(0, abs=1e-9))
+
+
+def test_a_round_without_others_is_what_it_is_on_lines_of_their_own(network, lines):
+    one, own = (network.rounds(network.tasks(network.spans_of([lines(count)]))) for count in (1, 4))
+    assert list(one.alone) == pytest.approx(list(own.shared), rel=1e-6)
+    assert list(own.alone) == pytest.approx(list(own.shared), rel=1e-6)
+    assert (one.shared > 1.5 * own.shared).all()
+
+
+def test_of_rounds_that_overlap_nothing_is_said(network, lines):
+    schedule = {"kind": "async", "merges": 8, "concurrency": 4, "buffer": 2}
+    rows = network.table(network.tasks(network.spans_of([lines(methods=("fedavg", "fedbuff"), fedbuff=schedule)])))
+    assert rows.loc["small"].ratio.isna().to_dict() == {"fedavg": False, "fedbuff": True}
+    assert (rows.lost > 0).all()
+
+
+def test_the_seconds_lost_are_counted_by_link_and_way(network, lines):
+    shares = network.links(network.spans_of([lines()]))
+    assert list(shares) == [("line", "download"), ("line", "upload")]
+    assert shares.loc["small"].sum() == pytest.approx(1)
+
+
+def test_a_method_is_held_against_the_whole_time_of_fedavg(network, lines):
+    path = lines(methods=("message-pruning", "fedavg"))
+    rows = network.table(network.tasks(network.spans_of([path]))).loc["small"]
+    ends = Results.find(path).metrics.groupby("method", observed=True).at_s.max()
+    assert list(rows.index) == ["message-pruning", "fedavg"]
+    assert list(rows.gain) == pytest.approx([ends["fedavg"] / ends["message-pruning"], 1])
+    assert rows.gain["message-pruning"] > rows.gain_alone["message-pruning"] > 1
+
+
+def test_the_script_draws_the_network(network, lines, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "drawn"
+    monkeypatch.setattr(sys, "argv", ["network.py", str(lines()), "-o", str(out)])
+    network.main()
+    assert {path.name for path in out.iterdir()} == {"network.csv", "network-links.csv", "network.png"}
+    assert "| small | fedavg |" in capsys.readouterr().out

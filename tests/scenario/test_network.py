@@ -13,7 +13,7 @@ from fedsim.fleet import load_link
 from fedsim.fleet.packaged import packaged
 from fedsim.fleet.source import sources_in
 from fedsim.fleet.table import read_toml
-from fedsim.scenario import digest, json_schema, load
+from fedsim.scenario import digest, find, json_schema, load, read
 from fedsim.scenario.presets import PRESETS
 from tests.command import changed, fedsim, write
 
@@ -321,3 +321,17 @@ def test_the_line_of_a_home_is_the_packaged_cable(loaded):
     assert (line.down_bytes_per_s, line.up_bytes_per_s) == pytest.approx(
         (cable.down_bytes_per_s, cable.up_bytes_per_s), rel=1e-3
     )
+
+
+STUDIES = [f"studies/network-{name}" for name in ("fibre", "wifi-homes", "lte-cells", "5g-cells")]
+
+
+def test_the_studies_of_networks_differ_in_nothing_but_who_shares_which_links():
+    texts = [read(find(name)) for name in STUDIES]
+    for text in texts:
+        del text["name"], text["description"]
+    links = [{group.pop("link") for group in text["fleet"]} for text in texts]
+    presets = [text.pop("network", {}).get("preset", "star") for text in texts]
+    assert links == [{"fibre"}, {"wifi-home"}, {"lte"}, {"5g-low-band"}]
+    assert presets == ["star", "wifi-homes", "cellular-cells", "cellular-cells"]
+    assert all(text == texts[0] for text in texts)
