@@ -135,7 +135,7 @@ def _read(name: str, table: Table, like: Link | None = None) -> Link:
         up_bytes_per_s=up,
         latency_s=table.quantity("latency", "time", base.latency_s if like else None),
         technology=WIFI if technology == "default" else technology,
-        loss=table.read("loss", _loss) if table.has("loss") else 0.0,
+        loss=table.read("loss", _loss) if table.has("loss") else base.loss,
     )
 
 

@@ -22,6 +22,7 @@ from fedsim.fleet.traces import Series, Traces, looped
 WAYS = ("down", "up")
 BIN_MS = 100  # Mahimahi's opportunities are counted over about so long
 PACKET_BYTES = 1500  # of one Mahimahi opportunity
+_LONGEST_MS = 31 * 86_400_000
 
 _BYTES_PER_MBIT = 125_000.0
 _ALONE = {"down": ("down_mbps", "mbps"), "up": ("up_mbps", "tcp_mbps")}  # a client's iPerf sends to the server
@@ -50,18 +51,26 @@ class _File:
             ) from None
 
     def head(self) -> list[str]:
-        return next(csv.reader(io.StringIO(self.text(), newline="")), [])
+        return next(self.lines(), (0, []))[1]
+
+    def lines(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield number and cells of each line."""
+        reader = csv.reader(io.StringIO(self.text(), newline=""))
+        try:
+            for cells in reader:
+                yield reader.line_num, cells
+        except csv.Error as error:
+            raise InputError(f"{self.path}: is no table of rates ({error}): look for an open quote") from None
 
     def cells(self, head: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
         """Yield the lines below the header, each by column."""
-        lines = csv.reader(io.StringIO(self.text(), newline=""))
-        next(lines)
-        for cells in filter(None, lines):
-            if len(cells) != len(head):
-                raise self.wrong(
-                    lines.line_num, f"has {len(cells)} cells, the header {len(head)}: leave unknown ones empty"
-                )
-            yield lines.line_num, dict(zip(head, cells, strict=True))
+        below = self.lines()
+        next(below)
+        for line, cells in below:
+            if cells and len(cells) != len(head):
+                raise self.wrong(line, f"has {len(cells)} cells, the header {len(head)}: leave unknown ones empty")
+            if cells:
+                yield line, dict(zip(head, cells, strict=True))
 
     def wrong(self, line: int, message: str) -> InputError:
         return InputError(f"{self.path}, line {line}: {message}")
@@ -83,7 +92,10 @@ def read_traces(value: str | Mapping[str, str], folder: Path) -> Traces:
 
 
 def _file(name: str, folder: Path) -> _File:
-    path = folder / Path(name).expanduser()
+    try:
+        path = folder / Path(name).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"cannot read the trace {name}: {error}; write the whole path") from None
     try:
         data = path.read_bytes()
         return _File(path, gzip.decompress(data) if path.suffix == ".gz" else data)
@@ -172,9 +184,10 @@ def _series(file: _File, name: str, rows: Sequence[Row]) -> Series | None:
         raise file.wrong(
             rows[0][0], f"{which} covers no time, all of it at t_s {times_s[0]:g}: give two instants or more"
         )
-    if not any(rates):
+    series = looped(times_s, rates, end_s=times_s[-1] + median(steps))
+    if not any(series.rates):
         raise file.wrong(rows[0][0], f"{which} is 0 throughout, so nothing would ever arrive: remove it")
-    return looped(times_s, rates, end_s=times_s[-1] + median(steps))
+    return series
 
 
 @lru_cache(maxsize=8)
@@ -188,6 +201,11 @@ def _opportunities(file: _File) -> Series:
     if not period_ms:
         raise InputError(
             f"{file.path}: covers no time: a Mahimahi trace has the ms of a packet on each line, the last above 0"
+        )
+    if period_ms > _LONGEST_MS:
+        raise InputError(
+            f"{file.path}: its last packet is at {period_ms} ms, over a month: "
+            "times count from 0, so subtract the first"
         )
     parts = math.ceil(period_ms / BIN_MS)
     counts = [0] * parts

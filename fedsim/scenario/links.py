@@ -94,4 +94,4 @@ def link_table(value: Any) -> dict[str, Any]:
     """Return a link's table, checked, with what it says and nothing else."""
     kind = LikeTable if isinstance(value, Mapping) and "like" in value else LinkTable
     written = kind.model_validate(value).model_dump(mode="json", exclude_none=True)
-    return {key: part for key, part in written.items() if part}
+    return {key: part for key, part in written.items() if part not in (False, 0.0)}

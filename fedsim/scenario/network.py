@@ -102,6 +102,8 @@ def _misnamed(tiers: Sequence[TierTable]) -> Errors:
         at = ("tier", number, "name")
         if tier.name == SERVER:
             errors.append(wrong(at, tier.name, "is what the server's own link is called; choose another"))
+        if tier.name == "device":
+            errors.append(wrong(at, tier.name, "is what places of devices are called; choose another"))
         if tier.name in [other.name for other in tiers[:number]]:
             errors.append(wrong(at, tier.name, "another tier is called so too; give each a name of its own"))
     return errors

@@ -61,7 +61,7 @@ class Flows:
 
     def ended_by(self, at_s: float) -> list[int]:
         """Return the flows that are done at *at_s*."""
-        return [int(flow) for flow in np.flatnonzero(self._end_s <= at_s)]
+        return [int(flow) for flow in np.flatnonzero(self._end_s <= at_s)] if at_s < math.inf else []
 
     def settle(self, at_s: float) -> None:
         """Share anew after what happened at *at_s*."""
@@ -106,8 +106,8 @@ def transfer_times(links: Mapping[str, float], flows: Sequence[tuple[float, floa
     """Return when each flow ends under max-min fair sharing, in seconds; there is no latency.
 
     links: {name: bytes per second}; flows: [(start in seconds, bytes, [link names])], a flow crosses all its links at
-    once. A flow without bytes, or without links, ends as it starts. Raises InputError for an unknown link, a rate that
-    is not above 0, a start or a size below 0.
+    once. A flow without bytes, or without a link of finite rate, ends as it starts. Raises InputError for an unknown
+    link, a rate that is not above 0, a start or a size below 0.
 
     >>> transfer_times({"up": 10.0}, [(0.0, 100.0, ["up"]), (5.0, 20.0, ["up"])])
     [12.0, 9.0]
@@ -120,6 +120,8 @@ def transfer_times(links: Mapping[str, float], flows: Sequence[tuple[float, floa
     index: dict[int, int] = {}
     while coming or index:
         now_s = min(coming[0][0] if coming else math.inf, moving.next_end_s)
+        if math.isinf(now_s):  # later than a float can tell
+            return [math.inf if i in index.values() else end_s for i, end_s in enumerate(ends_s)]
         for flow in moving.ended_by(now_s):
             moving.end(now_s, flow)
             ends_s[index.pop(flow)] = now_s

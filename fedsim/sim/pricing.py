@@ -67,7 +67,7 @@ class Pricing:
         busy_s, busy_j = sum(c.seconds for _, c in errand.jobs), sum(c.joules for _, c in errand.jobs)
         radio = device.radio
         down_s = connection.seconds(down, up=False, awake=False) if errand.down else 0.0
-        awake = bool(errand.down) and busy_s <= radio.tail_s
+        awake = bool(errand.down) and 0 < radio.tail_s >= busy_s
         up_s = connection.seconds(up, up=True, awake=awake) if errand.up else 0.0
         seconds = down_s + busy_s + up_s
         joules = busy_j + connection.joules(down_s, down, up=False) + connection.joules(up_s, up, up=True)

@@ -52,6 +52,7 @@ class Sharing:
         self._free_flows, self._free_links = list(range(15, -1, -1)), list(range(15, OWN, -1))
         self._changed: set[int] = set()
         self._touched: set[int] = set()
+        self._varied: set[int] = set()
 
     # --- What happens ---------------------------------------------------------------------------
     def add_link(self, capacity: float) -> int:
@@ -100,6 +101,7 @@ class Sharing:
         """Change what a link carries."""
         self._capacity[link] = capacity
         self._touched.add(link)
+        self._varied.add(link)
 
     def set_cap(self, flow: int, cap: float) -> None:
         """Change how fast a flow may be at most."""
@@ -117,13 +119,19 @@ class Sharing:
 
     # --- What follows -----------------------------------------------------------------------------
     def resolve(self) -> Ints:
-        """Make all rates fair again, and return the flows whose rate or bottleneck may have changed."""
+        """Make all rates fair again, and return the flows whose rate, alone or not, or bottleneck may have changed."""
         quick = [flow for flow in sorted(self._changed) if self._fits(flow)] if len(self._changed) <= _FEW else []
         self._changed.difference_update(quick)
         flows = self._solve_again() if self._changed or self._touched else np.empty(0, dtype=np.int64)
+        found = [np.array(quick, dtype=np.int64), flows]
+        if self._varied:
+            varied = np.zeros(len(self._used), dtype=np.bool_)
+            varied[list(self._varied)] = True
+            found.append(np.flatnonzero(varied[self._paths].any(axis=1)))
         self._changed.clear()
         self._touched.clear()
-        return np.concatenate([np.array(quick, dtype=np.int64), flows])
+        self._varied.clear()
+        return np.concatenate(found)
 
     def _fits(self, flow: int) -> bool:
         """Give *flow* all that it may have, if every link on its path has room for that and binds nobody."""

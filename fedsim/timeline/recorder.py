@@ -19,7 +19,7 @@ class Span(NamedTuple):
     """Something that took time somewhere; seconds, bytes that crossed the link, joules above idle.
 
     Of a transfer, ``bottleneck`` names the link that held it back longest, and ``waited_s`` are the seconds lost to
-    others on it: the time taken, less what each moment's rate alone would have taken.
+    others all along its way: the time taken, less what each moment's rate alone would have taken.
     """
 
     place: str

@@ -121,6 +121,14 @@ WRONG = {
         "trace,t_s,mbps\na,0,1\na,1,1\nb,0,0\nb,1,0\n", "t.csv", None,
         "line 4: trace 'b' is 0 throughout, so nothing would ever arrive: remove it",
     ),
+    "nothing but for an instant": (
+        "t_s,mbps\n0,5\n0,0\n1,0\n", "t.csv", None, "line 2: the trace is 0 throughout, so nothing would ever arrive",
+    ),
+    "an open quote": ('t_s,mbps\n0,"' + 200_000 * "1", "t.csv", None, "t.csv: is no table of rates (field larger"),
+    "packets of an epoch": (
+        "1700000000000\n1700000000010\n", "t.down", "down",
+        "t.down: its last packet is at 1700000000010 ms, over a month: times count from 0, so subtract the first",
+    ),
     "less than nothing": ("t_s,mbps\n0,1\n1,-2\n", "t.csv", None, "line 3: mbps is '-2': write a finite number of"),
     "no number": ("t_s,mbps\n0,nan\n1,2\n", "t.csv", None, "line 2: mbps is 'nan': write a finite number of at least"),
     "text": ("t_s,mbps\n0,fast\n1,2\n", "t.csv", None, "line 2: mbps is 'fast': write a finite number of at least 0"),

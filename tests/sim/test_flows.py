@@ -192,6 +192,20 @@ def test_a_link_without_bound_takes_no_time():
     assert transfer_times({"a": inf, "b": 5.0}, [(3.0, 1000, ["a"]), (0.0, 10, ["a", "b"])]) == [3.0, 2.0]
 
 
+def test_what_ends_later_than_a_float_can_tell_never_ends():
+    assert transfer_times({"a": 1e-300, "b": 1.0}, [(0.0, 1e300, ["a"]), (0.0, 2.0, ["b"])]) == [inf, 2.0]
+
+
+def test_what_a_flow_would_have_alone_follows_a_link_that_changes_and_binds_nobody():
+    moving = Flows()
+    tight, wide = moving.sharing.add_link(10.0), moving.sharing.add_link(100.0)
+    flow, _ = moving.begin(0.0, 1000.0, path=[tight, wide]), moving.begin(0.0, 1000.0, path=[tight])
+    moving.settle(0.0)
+    moving.sharing.set_capacity(wide, 8.0)
+    moving.settle(4.0)
+    assert moving.end(12.0, flow).waited_s == pytest.approx(4.0 * (1 - 5 / 10) + 8.0 * (1 - 5 / 8))
+
+
 def test_no_flows_have_no_times():
     assert transfer_times({"a": 10.0}, []) == []
 
