@@ -3,7 +3,7 @@
 from fedsim.fleet.availability import Always, Availability, Markov
 from fedsim.fleet.capacity import Capacity, Constant, Variation
 from fedsim.fleet.cost import CostModel
-from fedsim.fleet.fleet import Device, Fleet, Group
+from fedsim.fleet.fleet import NOMINAL, Condition, Device, Fleet, Group
 from fedsim.fleet.link import Link, link_from, link_names, load_link
 from fedsim.fleet.profile import Profile, load_profile, profile_names
 from fedsim.fleet.topology import Hop, Route, Tier, Topology
@@ -11,9 +11,11 @@ from fedsim.fleet.transport import Transport
 from fedsim.fleet.trust import peaks_only, said_of, said_of_power, unmetered
 
 __all__ = [
+    "NOMINAL",
     "Always",
     "Availability",
     "Capacity",
+    "Condition",
     "Constant",
     "CostModel",
     "Device",

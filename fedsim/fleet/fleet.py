@@ -16,10 +16,27 @@ from fedsim.seeds import integers
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """What a device has left for work right now, as shares of its profile's: all of it, unless something else runs.
+
+    ``charge`` is that of its battery; None where none is modelled.
+    """
+
+    speed: float = 1.0
+    memory: float = 1.0
+    storage: float = 1.0
+    charge: float | None = None
+    plugged: bool = False
+
+
+NOMINAL = Condition()
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """One device: ``id`` counts over the fleet, ``key`` (group, index in the group) seeds its draws.
 
-    ``behind`` names the tier of shared links that its own leads to.
+    ``behind`` names the tier of shared links that its own leads to; ``now`` is the state it reports when asked.
     """
 
     id: int
@@ -28,6 +45,17 @@ class Device:
     link: Link
     samples: int
     behind: str = "server"
+    now: Condition = NOMINAL
+
+    @property
+    def memory_bytes(self) -> float:
+        """Return the RAM that is free for work."""
+        return self.profile.memory_bytes * self.now.memory
+
+    @property
+    def storage_bytes(self) -> float:
+        """Return the storage that is free for work."""
+        return self.profile.storage_bytes * self.now.storage
 
     @property
     def radio(self) -> Radio:
