@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import math
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
@@ -35,9 +36,12 @@ __all__ = [
     "job",
     "map_refs",
     "missing_at",
+    "passes_of",
     "refs_in",
+    "shortened",
     "source",
     "step_name",
+    "substituted",
 ]
 
 T = TypeVar("T")
@@ -52,12 +56,16 @@ class Sized(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class JobKind:
-    """A pure function with three faces: its value, its size and its cost."""
+    """A pure function with three faces: its value, its size and its cost.
+
+    ``passes`` names the parameter, if any, that counts equal passes over its data, of which fewer are of use too.
+    """
 
     name: str
     value: Callable[..., Any] = field(repr=False)
     size: Callable[..., Any] | None = field(repr=False)
     load: Callable[..., Load] = field(repr=False)
+    passes: str = ""
 
     def __call__(self, *inputs: Any, **params: Any) -> Ref:
         """Return the recipe; run nothing."""
@@ -90,15 +98,18 @@ class JobKind:
         return _kind_named, (self.name,)
 
 
-def job(*, size: Callable[..., Any] | None, load: Callable[..., Load]) -> Callable[[Callable[..., Any]], JobKind]:
+def job(
+    *, size: Callable[..., Any] | None, load: Callable[..., Load], passes: str = ""
+) -> Callable[[Callable[..., Any]], JobKind]:
     """Make a function a job: called on Refs it runs nothing and returns a Ref.
 
     Positional arguments are its inputs, keyword-only ones its parameters. *size* and *load* take the parameters
     too, and of the inputs their sizes; a *size* of None, or one that returns None, is known only by computing.
     Before a job is run torch is seeded with its parameter ``seed``, if it has one, else with 0; beside that it
-    must depend on nothing, and leave its inputs as they are.
+    must depend on nothing, and leave its inputs as they are. *passes* names the parameter that counts its passes over
+    the data: stopped after some of them, it must be as with so many from the start.
     """
-    return lambda fn: JobKind(f"{fn.__module__}.{fn.__name__}", fn, size, load)
+    return lambda fn: JobKind(f"{fn.__module__}.{fn.__name__}", fn, size, load, passes)
 
 
 def _kind_named(name: str) -> JobKind:
@@ -160,7 +171,8 @@ class Work:
 class Reply:
     """A device's answer: ``up`` and ``keep`` as its Work named them, by a device that has so many ``samples``.
 
-    ``version`` is the one its work was planned from, ``staleness`` how many merges ago that was.
+    ``version`` is the one its work was planned from, ``staleness`` how many merges ago that was. ``share`` of the
+    passes over its data were done: all, unless the scenario lets devices send partial work.
     """
 
     device: int
@@ -169,6 +181,7 @@ class Reply:
     version: int
     staleness: int = 0
     samples: int = 0
+    share: float = 1.0
 
 
 class Local(dict[int, Ref]):
@@ -205,6 +218,31 @@ def map_refs(tree: T, change: Callable[[Ref], Any]) -> T:
     if is_dataclass(tree) and not isinstance(tree, type):
         return replace(tree, **{f.name: map_refs(getattr(tree, f.name), change) for f in fields(tree)})
     return tree
+
+
+def passes_of(ref: Ref) -> int | None:
+    """Return how many passes over its data the job behind *ref* makes; None if it is none of that kind."""
+    return dict(ref.params)[ref.kind.passes] if ref.kind and ref.kind.passes else None
+
+
+def shortened(ref: Ref, share: float) -> Ref | None:
+    """Return what has been made of *ref* when a *share* of it is done: the whole passes; None if there is none."""
+    passes = passes_of(ref)
+    done = math.floor((passes or 0) * share + 1e-9)
+    if not done or ref.kind is None:
+        return None
+    return ref.kind(*ref.inputs, **{**dict(ref.params), ref.kind.passes: done})
+
+
+def substituted(ref: Ref, old: Ref, new: Ref) -> Ref:
+    """Return the recipe of *ref* with *new* wherever it takes *old*."""
+    if ref == old:
+        return new
+    if ref.kind is None or not ref.parents():
+        return ref
+    inputs, params = map_refs((ref.inputs, dict(ref.params)), lambda parent: substituted(parent, old, new))
+    made = ref.kind(*inputs, **params)
+    return ref if made == ref else made
 
 
 def missing_at(place: str, holds: Container[str], wanted: tuple[Ref, ...]) -> list[Ref]:

@@ -2,8 +2,13 @@
 
 from fedsim.fleet.availability import Always, Availability, Markov
 from fedsim.fleet.capacity import Capacity, Constant, Variation
+from fedsim.fleet.charging import Charging
+from fedsim.fleet.combined import Absent, All, ByGroup, all_of
 from fedsim.fleet.cost import CostModel
+from fedsim.fleet.dynamics import STILL, Clock, Dynamics
+from fedsim.fleet.failures import Crashes, Event, Failures, Members, Spared
 from fedsim.fleet.fleet import NOMINAL, Condition, Device, Fleet, Group
+from fedsim.fleet.level import FULL, Level, Product, Switched
 from fedsim.fleet.link import Link, link_from, link_names, load_link
 from fedsim.fleet.profile import Profile, load_profile, profile_names
 from fedsim.fleet.topology import Hop, Route, Tier, Topology
@@ -11,25 +16,42 @@ from fedsim.fleet.transport import Transport
 from fedsim.fleet.trust import peaks_only, said_of, said_of_power, unmetered
 
 __all__ = [
+    "FULL",
     "NOMINAL",
+    "STILL",
+    "Absent",
+    "All",
     "Always",
     "Availability",
+    "ByGroup",
     "Capacity",
+    "Charging",
+    "Clock",
     "Condition",
     "Constant",
     "CostModel",
+    "Crashes",
     "Device",
+    "Dynamics",
+    "Event",
+    "Failures",
     "Fleet",
     "Group",
     "Hop",
+    "Level",
     "Link",
     "Markov",
+    "Members",
+    "Product",
     "Profile",
     "Route",
+    "Spared",
+    "Switched",
     "Tier",
     "Topology",
     "Transport",
     "Variation",
+    "all_of",
     "link_from",
     "link_names",
     "load_link",

@@ -56,12 +56,12 @@ class Markov:
         """Return the first time after *at_s* with the opposite mark."""
         return self._marks(key, on=not self.online(key, at_s)).following(at_s)
 
-    def _marks(self, key: Key, *, on: bool) -> _Marks:
-        return _Marks(self.mean_offline_s if on else self.mean_online_s, (self.seed, *key, int(on)))
+    def _marks(self, key: Key, *, on: bool) -> Marks:
+        return Marks(self.mean_offline_s if on else self.mean_online_s, (self.seed, *key, int(on)))
 
 
 @dataclass(frozen=True, slots=True)
-class _Marks:
+class Marks:
     """A keyed Poisson process with *mean_s* between marks, over all of time."""
 
     mean_s: float

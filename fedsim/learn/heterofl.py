@@ -11,7 +11,9 @@ from fedsim.work import job
 
 
 @job(
-    size=lambda model, *_, **__: model, load=lambda model, data, *_, **settings: training_load(model, data, **settings)
+    size=lambda model, *_, **__: model,
+    load=lambda model, data, *_, **settings: training_load(model, data, **settings),
+    passes="epochs",
 )
 def scaled_sgd(
     model: Model,

@@ -177,6 +177,7 @@ def leading_adapters(adapters: Adapters, *, ffn: Ratios, attention: Ratios, seed
 @job(
     size=lambda model, adapters, *_, **__: adapters,
     load=_training_load,
+    passes="epochs",
 )
 def lora_sgd(
     model: Model,

@@ -202,7 +202,7 @@ def masked_load(model: ModelSize, mask: MaskSize, data: DataSize, *, epochs: int
     return replace(load, memory_bytes=load.memory_bytes + mask.weights, density=mask.density)
 
 
-@job(size=lambda model, *_, **__: model, load=masked_load)
+@job(size=lambda model, *_, **__: model, load=masked_load, passes="epochs")
 def masked_sgd(
     model: Model,
     mask: Mask,

@@ -80,7 +80,7 @@ def _training_load(
     return _load(model.spec, kind, bits=bits, scale=scale, n=data.n, batch_size=batch_size, epochs=epochs)
 
 
-@job(size=lambda model, *_, **__: model, load=_training_load)
+@job(size=lambda model, *_, **__: model, load=_training_load, passes="epochs")
 def local_qat(
     model: Model,
     data: Examples,

@@ -58,7 +58,7 @@ def spec_of(initial: Ref) -> tuple[Any, ...]:
     return found
 
 
-@job(size=_same_model, load=training_load)
+@job(size=_same_model, load=training_load, passes="epochs")
 def local_sgd(
     model: Model,
     data: Examples,

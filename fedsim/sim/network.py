@@ -203,6 +203,11 @@ class Connection:
         self.is_open = sent.cut_by is None
         return sent
 
+    def nominal_w(self, *, up: bool) -> float:
+        """Return what the radio draws, above idle, at the nominal rate."""
+        rate = self.route.rate(up=up)
+        return self.radio.transfer_j(1.0, rate if math.isfinite(rate) else 0.0, up=up)
+
     def joules(self, seconds: float, nbytes: int, *, up: bool) -> float:
         """Return what the radio draws, above idle, in *seconds* of which *nbytes* crossed, what was lost included."""
         return self.radio.transfer_j(seconds, self.route.on_wire(nbytes), up=up)

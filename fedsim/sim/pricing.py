@@ -11,7 +11,7 @@ from fedsim.execute import Executor
 from fedsim.fleet import CostModel, Device, Profile
 from fedsim.method import Quote
 from fedsim.sim.network import Connection
-from fedsim.work import Load, Ref, Work, missing_at
+from fedsim.work import Load, Ref, Work, missing_at, substituted
 
 _REMEMBERED = 1 << 14
 
@@ -35,6 +35,10 @@ class Errand(NamedTuple):
     @property
     def memory_bytes(self) -> float:
         return max((cost.memory_bytes for _, cost in self.jobs), default=0.0)
+
+    def after_one(self) -> Errand:
+        """Return what is left when the first job is done."""
+        return self._replace(jobs=self.jobs[1:])
 
 
 class Pricing:
@@ -61,10 +65,34 @@ class Pricing:
         jobs = missing_at("a device", there, work.up + work.keep)
         return Errand(down, tuple((ref, self.cost(profile, ref)) for ref in jobs), work.up, work.keep)
 
+    def instead(self, profile: Profile, errand: Errand, made: Ref) -> Errand:
+        """Return *errand* with *made* in place of its first job, and in the recipes of all that follows."""
+        (first, _), *rest = errand.jobs
+
+        def swapped(ref: Ref) -> Ref:
+            return substituted(ref, first, made)
+
+        jobs = [made, *(swapped(ref) for ref, _ in rest)]
+        priced = tuple((ref, self.cost(profile, ref)) for ref in jobs)
+        return Errand(errand.down, priced, tuple(map(swapped, errand.up)), tuple(map(swapped, errand.keep)))
+
+    def span_s(self, device: Device, errand: Errand, connection: Connection) -> float:
+        """Return about how long *errand* takes, without asking for sizes that values decide: as much up as down."""
+        down = self.nbytes(errand.down)
+        there_s = connection.seconds(down, up=False, awake=False) if errand.down else 0.0
+        back_s = connection.seconds(down, up=True, awake=False) if errand.up else 0.0
+        return there_s + sum(cost.seconds for _, cost in errand.jobs) / (device.now.speed or 1.0) + back_s
+
+    def rest_s(self, device: Device, errand: Errand, connection: Connection) -> float:
+        """Return how long what follows the first job of *errand* takes, alone on the link and at the present speed."""
+        busy_s = sum(cost.seconds for _, cost in errand.jobs[1:]) / (device.now.speed or 1.0)
+        return busy_s + (connection.seconds(self.nbytes(errand.up), up=True, awake=False) if errand.up else 0.0)
+
     def quote(self, device: Device, errand: Errand, connection: Connection) -> Quote:
         """Price *errand* on *device*, all of it."""
         down, up = self.nbytes(errand.down), self.nbytes(errand.up)
         busy_s, busy_j = sum(c.seconds for _, c in errand.jobs), sum(c.joules for _, c in errand.jobs)
+        busy_s = busy_s / device.now.speed if device.now.speed else math.inf
         radio = device.radio
         down_s = connection.seconds(down, up=False, awake=False) if errand.down else 0.0
         awake = bool(errand.down) and 0 < radio.tail_s >= busy_s
@@ -77,7 +105,7 @@ class Pricing:
         if errand.up:
             joules += radio.tail_j()
         memory = errand.memory_bytes
-        fits = memory <= device.profile.memory_bytes
+        fits = memory <= device.memory_bytes
         return Quote(seconds, joules, down, up, memory, fits, transfer_s=down_s + up_s)
 
     def nbytes(self, refs: tuple[Ref, ...]) -> int:

@@ -13,12 +13,14 @@ import simpy
 
 from fedsim.errors import Stalled
 from fedsim.execute import Executor
-from fedsim.fleet import Device
+from fedsim.fleet import NOMINAL, STILL, Condition, Device
 from fedsim.fleet.topology import SERVER
 from fedsim.method import Combines, Method, Quote
 from fedsim.seeds import seed_of
+from fedsim.sim.batteries import Batteries
 from fedsim.sim.clock import Order, call_at
 from fedsim.sim.edges import Edges
+from fedsim.sim.machines import Machines
 from fedsim.sim.network import Connection, Network
 from fedsim.sim.place import Place
 from fedsim.sim.pricing import Pricing
@@ -55,6 +57,8 @@ class Simulation:
         self.recorder = Recorder()
         self.method, self.schedule, self.executor = method, schedule, executor
         self.fleet, self.availability, self.on_dropout = world.fleet, world.availability, world.on_dropout
+        self.dynamics, self.machines = world.dynamics, Machines(world.dynamics)
+        self.batteries = Batteries(world.dynamics.charging)
         self.pricing = Pricing(executor, world.cost)
         self.network, self.tails = Network(self.env, world.transport, seed=seed), Tails(self.env)
         self.server = Place(self.env, world.server, name=SERVER, pricing=self.pricing, recorder=self.recorder)
@@ -111,6 +115,24 @@ class Simulation:
         """Price a round of *device* from the first state, without starting the clock."""
         work = self.method.plan(self, self.method.init(self), device) if device.samples else None
         return None if work is None else self.quote(device, work)
+
+    def condition(self, device: Device) -> Condition:
+        """Return what *device* has left for work now."""
+        if self.dynamics is STILL:
+            return NOMINAL
+        laws, key, now_s = self.dynamics, device.key, self.now_s
+        return Condition(
+            speed=self.machines.speed(device, now_s),
+            memory=laws.memory.share(key, now_s),
+            storage=laws.storage.share(key, now_s),
+            charge=self.batteries.share(device, now_s),
+            plugged=self.batteries.plugged(device, now_s),
+        )
+
+    def seen(self, device: Device) -> Device:
+        """Return *device* as it reports itself now."""
+        known = self.dynamics.reported and self.dynamics is not STILL
+        return replace(device, now=self.condition(device)) if known else device
 
     def connection(self, device: Device) -> Connection:
         """Return a connection between *device* and whom it works for, not yet open."""
@@ -259,15 +281,18 @@ class Simulation:
 
     def _offer(self, device: Device, asked: Asked) -> None:
         """Ask the method for work for *device*, and start it if it fits; one without examples declines."""
-        work = self.method.plan(self, self._state, device) if device.samples else None
+        if self.batteries.ready_s(device, self.now_s) > self.now_s:
+            self._refuse(device, "battery", asked)
+            return
+        work = self.method.plan(self, self._state, self.seen(device)) if device.samples else None
         if work is None:
             self._refuse(device, "declined", asked)
             return
-        errand = self.pricing.errand(device.profile, work, self._holds(device))
-        if errand.memory_bytes > device.profile.memory_bytes:
+        present, errand = self.condition(device), self.pricing.errand(device.profile, work, self._holds(device))
+        if errand.memory_bytes > device.profile.memory_bytes * present.memory:
             self._refuse(device, "oom", asked)
             return
-        task = self.busy[device.id] = Task(self, device, errand, host=self.edges.host(device))
+        task = self.busy[device.id] = Task(self, replace(device, now=present), errand, host=self.edges.host(device))
         asked.tasks.append(task)
 
     def _refuse(self, device: Device, why: str, asked: Asked) -> None:

@@ -3,44 +3,51 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import simpy
 
-from fedsim.fleet import Device
-from fedsim.sim.clock import Order, call_at
+from fedsim.fleet import FULL, Absent, Availability, Device, all_of
+from fedsim.sim.clock import Alarm, Order, call_at
+from fedsim.sim.guard import CRASH, DROPOUT, SHORT, STARTS_OVER, STORAGE, TROUBLES, Guard
 from fedsim.sim.network import Connection
 from fedsim.sim.place import Host
-from fedsim.sim.pricing import Cost, Errand
+from fedsim.sim.pricing import Errand
+from fedsim.sim.steps import Compute, Part, Step, Transfer, Wait
 from fedsim.timeline.recorder import BUSY, Span
-from fedsim.work import Ref, Reply
+from fedsim.work import Reply, passes_of, shortened
 
 if TYPE_CHECKING:
     from fedsim.sim.simulation import Simulation
 
-LATE, CUT, DONE = "late", "cut", "done"
-_DROPOUT = "dropout"
+LATE, CUT, DONE, LOST = "late", "cut", "done", "lost"
+_RESERVE = 1.1  # on the predicted time of what comes after training
+DIGEST_BYTES = 32  # of an upload that is checked, SHA-256
 
 
 class Task:
-    """Carries out an errand on a device for its *host*, through dropouts as the scenario says.
+    """Carries out an errand on a device for its *host*, through troubles as the scenario says.
 
-    Outcomes: done, used by a merge; late, cut by a deadline or left over; cut, stopped by a
-    dropout. ``reply`` is there once everything has been sent back.
+    Outcomes: done, used by a merge; late, cut by a deadline or left over; cut, stopped by a dropout or a failure;
+    lost, sent but refused. ``reply`` is there once everything has been sent back.
     """
 
     def __init__(self, sim: Simulation, device: Device, errand: Errand, *, host: Host) -> None:
         self.device, self.errand, self.host, self.version = device, errand, host, sim.version
         self.reply: Reply | None = None
-        self.ended_s = math.inf
+        self.asked_s, self.ended_s = sim.now_s, math.inf
         self.received = False
         self._sim, self._env = sim, sim.env
+        self._guard = Guard(
+            device, sim.dynamics, sim.batteries, presence=self._presence(), stored=self._stored(), at_s=self.asked_s
+        )
+        self._step: Step | None = None
+        self._at_s, self._armed_s = self.asked_s, math.inf
+        self._share = 1.0
         self._spans: list[Span] = []
         self._outcome: str | None = None
-        self._off_s = math.inf
         self.process = sim.env.process(self._run())
 
     def stop(self, cause: str = LATE) -> None:
@@ -58,83 +65,197 @@ class Task:
     def note_tail(self, start_s: float) -> None:
         """Write down that the radio, after a transfer up to *start_s*, stayed awake until now."""
         joules = self.device.radio.tail_j(self._env.now - start_s)
+        self._sim.batteries.spend(self.device, self._env.now, joules)
         self._note("tail", start_s, Part(0, joules), link=self.device.link.name)
 
+    # --- From step to step ------------------------------------------------------------------------
     def _run(self) -> Generator[simpy.Event, None, None]:
-        asked_s, outcome = self._env.now, DONE
-        self._watch(asked_s)
+        outcome = DONE
+        self._draw(0.0)
         try:
             for step in self._steps():
                 yield from self._carry_out(step)
-            self.reply = Reply(
-                self.device.id, self.errand.up, self.errand.keep, self.version, samples=self.device.samples
-            )
+            up, keep = self.errand.up, self.errand.keep
+            self.reply = Reply(self.device.id, up, keep, self.version, samples=self.device.samples, share=self._share)
         except _Stopped as stopped:
             outcome = stopped.outcome
-        self.ended_s = self._env.now
-        self._note("idle", asked_s, Part(0, self.device.profile.idle_w * (self.ended_s - asked_s)))
+        self._step, self.ended_s = None, self._env.now
+        self._sim.batteries.draw(self.device, self.ended_s, 0.0)
+        self._note("idle", self.asked_s, Part(0, self.device.profile.idle_w * (self.ended_s - self.asked_s)))
         self._sim.ended(self, outcome)
 
     def _steps(self) -> Iterator[Step]:
         """Yield what is to be done in turn; sizes are asked for only when they are sent."""
-        sim, errand = self._sim, self.errand
-        ready = self.host.ensure(errand.down, self.version)
+        ready = self.host.ensure(self.errand.down, self.version)
         if ready is not None:
             yield Wait(ready)
-        connection, wake = sim.connection(self.device), partial(sim.tails.end, self.device.id)
-        if errand.down:
-            yield Transfer("download", connection, sim.pricing.nbytes(errand.down), wake=wake)
+        connection = self._sim.connection(self.device)
+        if self.errand.down:
+            yield self._transfer("download", connection, self._sim.pricing.nbytes(self.errand.down))
         self.received = True
-        for ref, cost in errand.jobs:
-            yield Compute(ref, cost)
-            sim.pricing.executor.hint(ref)
-        if errand.up:
-            yield Transfer("upload", connection, sim.pricing.nbytes(errand.up), wake=wake)
-            self.host.receive(errand.up)
+        while self.errand.jobs:
+            ref, cost = self.errand.jobs[0]
+            step = Compute(ref, cost, device=self.device, machines=self._sim.machines, draw=self._draw)
+            yield step
+            self._sim.pricing.executor.hint(step.ref)
+            self.errand = self.errand.after_one()
+        if self.errand.up:
+            yield from self._sending(connection)
+
+    def _sending(self, connection: Connection) -> Iterator[Step]:
+        """Yield uploads until one arrives whole; the host refuses the others, by their digest."""
+        failures, nbytes = self._sim.dynamics.failures, self._sim.pricing.nbytes(self.errand.up)
+        nbytes += DIGEST_BYTES if failures.checks else 0
+        for attempt in range(failures.retries + 1):
+            arrives = failures.arrives(self.device.key, self.version, attempt)
+            yield self._transfer("upload", connection, math.ceil(nbytes * arrives.share), refused=not arrives.whole)
+            if arrives.whole:
+                self.host.receive(self.errand.up)
+                return
+        raise _Stopped(LOST)
+
+    def _transfer(self, kind: str, connection: Connection, nbytes: int, *, refused: bool = False) -> Transfer:
+        wake = partial(self._sim.tails.end, self.device.id)
+        return Transfer(kind, connection, nbytes, wake=wake, draw=self._draw, refused=refused)
 
     def _carry_out(self, step: Step) -> Generator[simpy.Event, None, None]:
-        policy = self._sim.on_dropout
+        """Do *step*, all of it or as much as will do, whatever comes in between."""
         while True:
-            start_s = self._env.now
+            yield from self._await(step)
+            start_s, self._step = self._env.now, step
+            self._watch(max(self._at_s, start_s))
             part = yield from step.go(self._env)
-            again = part.cut_by == _DROPOUT and policy == "restart"
-            self._note(step.kind, start_s, part, link=step.link, job=step.job, repeated=again)
-            if step.link and part.cut_by != _DROPOUT:
-                self._sim.tails.begin(self, until_s=self._off_s)
-            if part.cut_by is None:
+            self._step = None
+            cause, troubled = part.cut_by, part.cut_by in TROUBLES
+            again = cause in STARTS_OVER or (troubled and self._sim.on_dropout == "restart")
+            self._note(step.kind, start_s, part, step=step, outcome=CUT if again else LOST if step.refused else None)
+            self._after(step, cause)
+            if cause is None or ((cause == SHORT or self._sim.on_dropout == "partial") and self._shorten(step)):
                 return
-            if part.cut_by != _DROPOUT or policy == "discard":
-                raise _Stopped(CUT if part.cut_by == _DROPOUT else part.cut_by)
-            yield from self._await_return()
             if again:
                 step.reset()
 
-    def _await_return(self) -> Generator[simpy.Event, None, None]:
-        """Wait, as long as it takes, for the device to come back; one that never does is lost."""
-        start_s = self._env.now
-        back_s = self._sim.availability.next_change(self.device.key, max(self._off_s, start_s))
-        if math.isinf(back_s):
+    def _after(self, step: Step, cause: str | None) -> None:
+        """Let the radio stay awake after a transfer, and end the task if *cause* does."""
+        now_s, policy = self._env.now, self._sim.on_dropout
+        if step.link and cause not in {DROPOUT, CRASH}:
+            self._sim.tails.begin(self, until_s=self._guard.off_s)
+        if cause in TROUBLES - {DROPOUT}:
+            self._sim.recorder.mark(self.device.id, now_s, cause, version=self.version)
+        if cause == STORAGE or (cause in TROUBLES and policy == "discard"):
             raise _Stopped(CUT)
+        if cause is not None and cause not in TROUBLES | {SHORT}:
+            raise _Stopped(cause)
+
+    def _await(self, step: Step) -> Generator[simpy.Event, None, None]:
+        """Wait, as long as it takes, until nothing is in the way of *step*; what never ends is given up."""
+        start_s = self._env.now
         try:
-            yield self._env.timeout(back_s - start_s)
+            while (ready_s := self._guard.ready_s(step, self._now_s)) > self._now_s:
+                if math.isinf(ready_s) or self._sim.on_dropout == "discard":
+                    yield Alarm(self._env, self._env.now, Order.DROPOUT)  # a deadline of this instant comes first
+                    raise _Stopped(CUT)
+                yield self._env.timeout(ready_s - self._env.now)
+                self._at_s = ready_s
+                self._come_or_go(ready_s)
         except simpy.Interrupt as cut:
             raise _Stopped(str(cut.cause)) from None
         finally:
             self._note("wait", start_s, Part())
-        self._watch(back_s)
 
-    def _watch(self, online_from_s: float) -> None:
-        """Set the alarm for the next dropout."""
-        off_s = self._off_s = self._sim.availability.next_change(self.device.key, online_from_s)
-        if off_s < math.inf:
-            call_at(self._env, off_s, Order.DROPOUT, then=lambda: self.stop(_DROPOUT))
+    def _come_or_go(self, at_s: float) -> None:
+        """Take note that at the end of a wait the device has returned, or has gone meanwhile."""
+        if self._guard.away or (at_s > self._guard.off_s and self._guard.there(at_s)):
+            self._guard.come(at_s)
+        elif at_s > self._guard.off_s:
+            self._guard.go()
+
+    @property
+    def _now_s(self) -> float:
+        """The instant that has come: the clock may be a rounding short of the one that an alarm was set to."""
+        return max(self._at_s, self._env.now)
+
+    # --- What may cut a step ----------------------------------------------------------------------
+    def _watch(self, at_s: float) -> None:
+        """Set an alarm for the first instant at which something may be in the way, unless an earlier one is set."""
+        assert self._step is not None
+        next_s = min(self._guard.next_s(self._step, at_s), self._short_s(self._step, at_s))
+        if next_s < self._armed_s:
+            self._armed_s = next_s
+            call_at(self._env, next_s, Order.DROPOUT, then=partial(self._look, next_s))
+
+    def _look(self, at_s: float) -> None:
+        """Cut the step under way if something is in its way, else look again later."""
+        if at_s != self._armed_s:
+            return
+        self._armed_s = math.inf
+        if at_s >= self._guard.off_s:
+            self._guard.go()
+        if self._step is None or not self.process.is_alive:
+            return
+        cause = self._guard.trouble(self._step, at_s) or (SHORT if self._is_short(self._step, at_s) else None)
+        if cause is None:
+            self._watch(at_s)
+        else:
+            self._at_s = at_s
+            self.process.interrupt(cause)
+
+    def _draw(self, watts: float, joules: float = 0.0) -> None:
+        """Let the battery hear what is drawn above idle from now on, and what was drawn beside."""
+        batteries, now_s = self._sim.batteries, self._env.now
+        batteries.spend(self.device, now_s, joules)
+        batteries.draw(self.device, now_s, self.device.profile.idle_w + watts)
+
+    def _presence(self) -> Availability:
+        """Return when the device is there for this task: as ever, but for an absence drawn for it."""
+        sim, device = self._sim, self.device
+        absence = sim.dynamics.failures.absence(device.key, self.version)
+        if absence is None:
+            return sim.availability
+        off_s = self.asked_s + absence.share * sim.pricing.span_s(device, self.errand, sim.connection(device))
+        return all_of(sim.availability, Absent(off_s, off_s + absence.seconds))
+
+    def _stored(self) -> float:
+        return self._sim.pricing.nbytes(self.errand.down) if self._sim.dynamics.storage is not FULL else 0.0
+
+    # --- Partial work -----------------------------------------------------------------------------
+    def _short_s(self, step: Step, at_s: float) -> float:
+        """Return when at the latest to stop *step* and send what is done of it; inf: it need not, or cannot be."""
+        deadline_s, passes = self._sim.deadline_s, isinstance(step, Compute) and passes_of(step.ref)
+        if self._sim.on_dropout != "partial" or deadline_s is None or not passes or passes == 1:
+            return math.inf
+        assert isinstance(step, Compute)
+        rest_s = _RESERVE * self._sim.pricing.rest_s(self.device, self.errand, self._sim.connection(self.device))
+        first_pass_s = step.when(1.0 / passes, at_s)
+        return max(self.asked_s + deadline_s - rest_s, first_pass_s)
+
+    def _is_short(self, step: Step, at_s: float) -> bool:
+        return self._short_s(step, at_s) <= at_s
+
+    def _shorten(self, step: Step) -> bool:
+        """Make do with what is done of *step*, if that is of any use."""
+        made = shortened(step.ref, step.done) if isinstance(step, Compute) else None
+        if made is None:
+            return False
+        self._share *= (passes_of(made) or 1) / (passes_of(step.ref) or 1)
+        self.errand = self._sim.pricing.instead(self.device.profile, self.errand, made)
+        step.ref = made
+        return True
 
     def _note(
-        self, kind: str, start_s: float, part: Part, *, link: str = "", job: str = "", repeated: bool = False
+        self,
+        kind: str,
+        start_s: float,
+        part: Part,
+        *,
+        step: Step | None = None,
+        link: str = "",
+        outcome: str | None = None,
     ) -> None:
-        end_s, outcome = self._env.now, CUT if repeated else self._outcome
+        end_s, outcome = self._env.now, outcome or self._outcome
         if end_s > start_s or kind in BUSY:
             place, number = f"device-{self.device.id}", self.device.id
+            link, job = (step.link, step.job) if step else (link, "")
             span = Span(
                 place, number, kind, link, job, start_s, end_s, part.nbytes, part.joules, self.version,
                 part.bottleneck, part.waited_s,
@@ -152,84 +273,3 @@ class _Stopped(Exception):
     def __init__(self, outcome: str) -> None:
         super().__init__(outcome)
         self.outcome = outcome
-
-
-class Part(NamedTuple):
-    """How far a step got in one go: bytes, joules above idle, the cause if it was cut, and who was in the way."""
-
-    nbytes: int = 0
-    joules: float = 0.0
-    cut_by: str | None = None
-    bottleneck: str = ""
-    waited_s: float = 0.0
-
-
-class Step(ABC):
-    """Something that takes time on a device and can be cut at any instant."""
-
-    kind = link = job = ""
-
-    @abstractmethod
-    def go(self, env: simpy.Environment) -> Generator[simpy.Event, None, Part]:
-        """Go on from where the step stood."""
-
-    def reset(self) -> None:  # noqa: B027 - a step that cannot be half done has nothing to forget
-        """Forget what was done of it."""
-
-
-class Wait(Step):
-    """Wait until whom the device works for has what the device is to receive."""
-
-    kind = "wait"
-
-    def __init__(self, ready: simpy.Event) -> None:
-        self._ready = ready
-
-    def go(self, env: simpy.Environment) -> Generator[simpy.Event, None, Part]:
-        if not self._ready.processed:
-            try:
-                yield self._ready
-            except simpy.Interrupt as cut:
-                return Part(cut_by=str(cut.cause))
-        return Part()
-
-
-class Transfer(Step):
-    """Send bytes up or down the device's connection, its radio drawing what their rate takes."""
-
-    def __init__(self, kind: str, connection: Connection, nbytes: int, *, wake: Callable[[], bool]) -> None:
-        self.kind, self.link = kind, connection.name
-        self._connection, self._up, self._wake = connection, kind == "upload", wake
-        self._nbytes, self._left = nbytes, nbytes
-
-    def go(self, env: simpy.Environment) -> Generator[simpy.Event, None, Part]:
-        start_s, awake = env.now, self._wake()
-        sent = yield from self._connection.transfer(self._left, up=self._up, awake=awake)
-        self._left -= sent.nbytes
-        joules = self._connection.joules(env.now - start_s, sent.nbytes, up=self._up)
-        return Part(sent.nbytes, joules, sent.cut_by, sent.bottleneck, sent.waited_s)
-
-    def reset(self) -> None:
-        self._left = self._nbytes
-
-
-class Compute(Step):
-    """Run one job on the device's processor."""
-
-    kind = "compute"
-
-    def __init__(self, ref: Ref, cost: Cost) -> None:
-        self.job, self._cost, self._left_s = ref.label, cost, cost.seconds
-        self._watts = cost.joules / cost.seconds if cost.seconds else 0.0
-
-    def go(self, env: simpy.Environment) -> Generator[simpy.Event, None, Part]:
-        start_s, cause = env.now, None
-        try:
-            yield env.timeout(self._left_s)
-        except simpy.Interrupt as cut:
-            cause = str(cut.cause)
-        self._left_s = max(0.0, self._left_s - (env.now - start_s)) if cause else 0.0
-        return Part(0, self._watts * (env.now - start_s), cause)
-
-    def reset(self) -> None:
-        self._left_s = self._cost.seconds

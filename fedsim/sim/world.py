@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from fedsim.fleet import Availability, CostModel, Device, Fleet, Profile, Topology, Transport
+from fedsim.fleet import STILL, Availability, CostModel, Device, Dynamics, Fleet, Profile, Topology, Transport
 from fedsim.work import Ref
 
-OnDropout = Literal["discard", "restart", "resume"]
+OnDropout = Literal["discard", "restart", "resume", "partial"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class World:
     shard: Callable[[Device], Ref]
     cost: CostModel = field(default_factory=CostModel)
     transport: Transport = field(default_factory=Transport)
+    dynamics: Dynamics = STILL
     stop_s: float = math.inf
     preinstalled: frozenset[str] = frozenset()  # keys of what every device holds from the start
 

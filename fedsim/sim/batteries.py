@@ -1,0 +1,119 @@
+"""What is left in batteries: charge = what it was, plus what came in, less what went out, at every instant."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fedsim.fleet import Device
+from fedsim.fleet.battery import BatteryLaw, charge_after, time_to
+from fedsim.fleet.charging import DAY_S, Charging
+
+
+@dataclass(slots=True)
+class Book:
+    """One battery's account, in joules, as of *at_s*; *watts* go out from then on, the owner's use apart."""
+
+    at_s: float
+    charge_j: float
+    watts: float = 0.0
+    empty: bool = False
+    in_j: float = 0.0
+    out_j: float = 0.0
+
+
+class Batteries:
+    """The batteries of the devices that have been asked; without *charging* there are none.
+
+    What a transfer takes is billed as it goes at its nominal rate, and put right when it is over.
+    """
+
+    def __init__(self, charging: Charging | None) -> None:
+        self._charging = charging
+        self._books: dict[int, Book] = {}
+
+    def share(self, device: Device, at_s: float) -> float | None:
+        """Return how full the battery is; None where none is modelled."""
+        law = self._law(device)
+        return None if law is None else self._book(device, law, at_s).charge_j / law.capacity_j
+
+    def plugged(self, device: Device, at_s: float) -> bool:
+        return self._charging is not None and self._charging.plugged.online(device.key, at_s)
+
+    def book(self, device: Device, at_s: float) -> Book | None:
+        """Return the account as of *at_s*; None where there is no battery."""
+        law = self._law(device)
+        return None if law is None else self._book(device, law, at_s)
+
+    def draw(self, device: Device, at_s: float, watts: float) -> None:
+        """Let work draw *watts* from now on."""
+        law = self._law(device)
+        if law is not None:
+            self._book(device, law, at_s).watts = watts
+
+    def spend(self, device: Device, at_s: float, joules: float) -> None:
+        """Take out *joules* at once, or put back what was billed too much."""
+        law = self._law(device)
+        if law is not None and joules:
+            book = self._book(device, law, at_s)
+            spent_j = min(max(joules, book.charge_j - law.capacity_j), book.charge_j)
+            book.charge_j -= spent_j
+            book.out_j += spent_j
+            self._mark(book, law)
+
+    def ready_s(self, device: Device, at_s: float) -> float:
+        """Return *at_s* if there is charge enough to work, or a plug, else when the plug changes; inf: never."""
+        law = self._law(device)
+        if law is None or self._charging is None or not self._book(device, law, at_s).empty:
+            return at_s
+        plugged = self._charging.plugged
+        return at_s if plugged.online(device.key, at_s) else plugged.next_change(device.key, at_s)
+
+    def next_s(self, device: Device, at_s: float) -> float:
+        """Return the first instant after *at_s* at which the battery may be empty, or is plugged in or out."""
+        law = self._law(device)
+        if law is None or self._charging is None:
+            return math.inf
+        book, plugged = self._book(device, law, at_s), self._charging.plugged
+        change_s = plugged.next_change(device.key, at_s)
+        if plugged.online(device.key, at_s):
+            return change_s
+        floor_j, out_w = self._charging.floor * law.capacity_j, book.watts + law.use_w
+        return min(change_s, at_s + time_to(law, book.charge_j, floor_j, plugged=False, out_w=out_w))
+
+    def _law(self, device: Device) -> BatteryLaw | None:
+        return None if self._charging is None else self._charging.law(device.profile)
+
+    def _book(self, device: Device, law: BatteryLaw, at_s: float) -> Book:
+        """Return the account, brought up to *at_s*."""
+        assert self._charging is not None
+        if device.id not in self._books:
+            day = math.floor(at_s / DAY_S)
+            book = self._books[device.id] = Book(
+                day * DAY_S, self._charging.at_midnight(device.key, day) * law.capacity_j
+            )
+            self._mark(book, law)
+        book = self._books[device.id]
+        while book.at_s < at_s:
+            self._advance(book, device, law, at_s=at_s)
+        return book
+
+    def _advance(self, book: Book, device: Device, law: BatteryLaw, *, at_s: float) -> None:
+        """Bring an account forward to *at_s*, or to the change of the plug before it."""
+        assert self._charging is not None
+        plugged = self._charging.plugged.online(device.key, book.at_s)
+        to_s = min(at_s, self._charging.plugged.next_change(device.key, book.at_s))
+        out_w = book.watts + law.use_w
+        found = charge_after(law, book.charge_j, to_s - book.at_s, plugged=plugged, out_w=out_w)
+        book.in_j, book.out_j = book.in_j + found.in_j, book.out_j + found.out_j
+        book.at_s, book.charge_j = to_s, found.charge_j
+        self._mark(book, law)
+
+    def _mark(self, book: Book, law: BatteryLaw) -> None:
+        """Note whether the battery is empty; within a stretch the charge goes one way, so that its end tells all."""
+        assert self._charging is not None
+        share = book.charge_j / law.capacity_j
+        if share <= self._charging.floor + 1e-12:
+            book.empty = True
+        elif share >= self._charging.resume:
+            book.empty = False
