@@ -35,8 +35,8 @@ def capacity(device: Device, quote: Quote, budget_s: float) -> Capacity:
 
     Each is cut to 1. Both of compute and bandwidth are 1 exactly where t + c <= T.
     """
-    profile, sending_s, computing_s = device.profile, quote.transfer_s, quote.seconds - quote.transfer_s
-    ram, disk = (profile.memory_bytes, quote.memory_bytes), (profile.storage_bytes, quote.down_bytes + quote.up_bytes)
+    sending_s, computing_s = quote.transfer_s, quote.seconds - quote.transfer_s
+    ram, disk = (device.memory_bytes, quote.memory_bytes), (device.storage_bytes, quote.down_bytes + quote.up_bytes)
     return Capacity(
         compute=_share(max(budget_s / 2, budget_s - sending_s), computing_s),
         storage=min(_share(*ram), _share(*disk)),

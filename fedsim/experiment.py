@@ -13,12 +13,9 @@ from fedsim.errors import InputError, NeedsValues
 from fedsim.execute import Executor
 from fedsim.execute.cost_only import CostOnly
 from fedsim.fleet import (
-    Always,
-    Availability,
     Fleet,
     Group,
     Link,
-    Markov,
     Profile,
     Topology,
     link_from,
@@ -34,6 +31,8 @@ from fedsim.results import RunKey
 from fedsim.scenario import (
     Catalogue,
     Draft,
+    Drawing,
+    FleetTable,
     HierarchicalSchedule,
     MethodTable,
     ModelTable,
@@ -43,6 +42,7 @@ from fedsim.scenario import (
     digest,
     draft,
     find,
+    laws_of,
     placed,
     profile_at,
 )
@@ -115,9 +115,12 @@ class Experiment:
     def world(self, key: RunKey) -> World:
         """Return the world that the methods of one seed have in common, with this method's first model."""
         table, problem = self.scenario, self.problems[key.seed]
+        fleet, drawing = self._fleet(problem), Drawing(key.seed, self.folder)
+        availability, dynamics = laws_of(table, [group.profile for group in fleet.groups], drawing)
         return World(
-            fleet=self._fleet(problem),
-            availability=_availability(table, key.seed),
+            fleet=fleet,
+            availability=availability,
+            dynamics=dynamics,
             on_dropout=table.availability.on_dropout,
             server=self._profile(table.server.profile),
             topology=Topology(self._link(table.server.link), table.network.tiers(table.devices, self.folder)),
@@ -158,14 +161,19 @@ class Experiment:
         """Digest what a run reads beside its scenario: profiles, links, tiers, data."""
         world, problem = self.world(key), self.problems[key.seed]
         parts = (world.fleet.groups, world.server, world.topology, world.transport, world.initial.key, problem.digest)
+        parts = (*parts, world.availability, world.dynamics)
         profiles = [*self.profiles, *(tier.edge for tier in world.topology.tiers if tier.edge)]
         rates = [(sorted(profile.rates.items()), sorted(profile.exact.items())) for profile in profiles]
         radios = [g.profile.radio_for(g.link.technology) for g in world.fleet.groups]  # those in use alone
         return hashlib.sha256(repr((parts, rates, radios)).encode()).hexdigest()[:16]
 
     def _fleet(self, problem: Problem) -> Fleet:
-        groups = [Group(self._profile(g.profile), self._link(g.link), g.count, g.behind) for g in self.scenario.fleet]
+        groups = [Group(self._worn(g), self._link(g.link), g.count, g.behind) for g in self.scenario.fleet]
         return Fleet(tuple(groups), problem.samples)
+
+    def _worn(self, group: FleetTable) -> Profile:
+        profile = self._profile(group.profile)
+        return profile.in_mode(group.mode) if group.mode else profile
 
     def _link(self, value: str | Mapping[str, Any]) -> Link:
         return link_from(value, self.folder)
@@ -274,13 +282,6 @@ def _check_method(found: Draft, experiment: Experiment, *, number: int, key: Run
         return
     except InputError as error:
         found.wrong(("method", number, "name"), str(error))
-
-
-def _availability(scenario: Scenario, seed: int) -> Availability:
-    table = scenario.availability
-    if table.kind == "always":
-        return Always()
-    return Markov(table.mean_online, table.mean_offline, seed)
 
 
 def _preinstalled(scenario: Scenario, problem: Problem) -> frozenset[str]:

@@ -20,7 +20,7 @@ _TRIES = 8
 
 
 def estimated_rate(device: Device, *, error: float, seed: int) -> float:
-    """Return the FLOP/s that *device* is believed to do, off by a log-normal factor of deviation *error*.
+    """Return the FLOP/s that *device* is believed to do at its present speed, off by a log-normal factor of deviation *error*.
 
     The description's part is the harmonic mean of its rates of convolutions and of matrix products: as if half the
     work were each. Memory traffic and calls, which the clock bills as well, are left out. A class without a rate of
@@ -30,7 +30,7 @@ def estimated_rate(device: Device, *, error: float, seed: int) -> float:
     per_flop_s = sum(1.0 / rate.flops_per_s for rate in rates) / 2
     u, v, *_ = uniforms(seed)
     normal = math.sqrt(-2.0 * math.log(1.0 - u)) * math.cos(2.0 * math.pi * v)
-    return math.exp(error * normal) / per_flop_s if per_flop_s else math.inf
+    return device.now.speed * math.exp(error * normal) / per_flop_s if per_flop_s else math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,22 @@
 """A scenario: one experiment as a file, checked in full before anything runs."""
 
+from fedsim.scenario.around import Catalogue, profile_at
 from fedsim.scenario.document import json_schema, to_toml
+from fedsim.scenario.laws import laws_of
 from fedsim.scenario.load import Draft, digest, draft, find, load, read, scenario_names
 from fedsim.scenario.options import option_defaults
 from fedsim.scenario.override import parse_override
 from fedsim.scenario.placing import placed
+from fedsim.scenario.presence import Drawing
 from fedsim.scenario.schema import AsyncSchedule, HierarchicalSchedule, MethodTable, Scenario, SyncSchedule
-from fedsim.scenario.world import Catalogue, ModelTable, PublicTable, profile_at
+from fedsim.scenario.world import FleetTable, ModelTable, PublicTable
 
 __all__ = [
     "AsyncSchedule",
     "Catalogue",
     "Draft",
+    "Drawing",
+    "FleetTable",
     "HierarchicalSchedule",
     "MethodTable",
     "ModelTable",
@@ -22,6 +27,7 @@ __all__ = [
     "draft",
     "find",
     "json_schema",
+    "laws_of",
     "load",
     "option_defaults",
     "parse_override",

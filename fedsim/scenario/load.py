@@ -18,12 +18,13 @@ from fedsim.errors import InputError, unknown
 from fedsim.fleet.packaged import packaged
 from fedsim.fleet.topology import SERVER
 from fedsim.scenario.hierarchy import uncombined, without_edges
+from fedsim.scenario.laws import misplaced
 from fedsim.scenario.network import upwards
 from fedsim.scenario.override import put
 from fedsim.scenario.schema import Scenario, merged_schedule, schedule_adapter
 from fedsim.scenario.table import Table, unknown_keys
 from fedsim.scenario.wording import Place, absent, no_such, reworded, show_error, wrong
-from fedsim.scenario.world import Around, Catalogue
+from fedsim.scenario.around import Around, Catalogue
 
 
 def scenario_names() -> list[str]:
@@ -105,6 +106,8 @@ def draft(path: Path, overrides: Mapping[str, Any], catalogue: Catalogue) -> Dra
     _check_schedules(found)
     _check_network(found)
     _check_hierarchies(found)
+    if found.parts.keys() >= {"event", "fleet"}:
+        found.refuse(misplaced(found.parts["event"], found.parts["fleet"]))
     return found
 
 

@@ -13,7 +13,8 @@ from fedsim.fleet.topology import SERVER
 from fedsim.scenario.presets import PRESETS, SharedLinkTable, Tiers
 from fedsim.scenario.table import Count, Errors, Name, Table, unknown_keys
 from fedsim.scenario.wording import no_such, wrong
-from fedsim.scenario.world import Catalogue, Open, Profile, profile_at
+from fedsim.scenario.around import Catalogue, profile_at
+from fedsim.scenario.world import Open, Profile
 from fedsim.units import ByteCount
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ Place = Callable[[str], str]
 def placed(tables: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return a resolved scenario whose paths, which start at *folder*, are absolute.
 
-    Paths are those of data sets, partitions, tokenizers, models, profiles and the traces of links.
+    Paths are those of data sets, partitions, tokenizers, models, profiles and the traces of links and of availability.
     """
 
     def at(path: str) -> str:
@@ -25,10 +25,20 @@ def placed(tables: dict[str, Any], folder: Path) -> dict[str, Any]:
             table["data"] = f"npz:{at(table['data'].removeprefix('npz:'))}"
     models = [table["model"] for table in (task, *tables["method"]) if "model" in table]
     _place([(task["partition"], "path"), (task, "tokenizer"), *((model, "path") for model in models)], at)
+    _place([(part, "file") for part in _presences(tables)], at)
     profiles = [(table, "profile") for table in (*tables["fleet"], tables["server"])]
     profiles += [(tier, "edge") for tier in tables["network"].get("tier", ())]
     _place([(table, key) for table, key in profiles if table.get(key, "").endswith(".toml")], at)
     return tables
+
+
+def _presences(tables: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield every table of availability, however deep."""
+    stack = [tables["availability"], *(group["availability"] for group in tables["fleet"] if "availability" in group)]
+    while stack:
+        part = stack.pop()
+        yield part
+        stack += [*part.get("of", ()), *([part["plugged"]] if "plugged" in part else ())]
 
 
 def _place(paths: list[tuple[dict[str, Any], str]], at: Place) -> None:

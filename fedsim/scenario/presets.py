@@ -17,7 +17,8 @@ from fedsim.fleet import Tier, link_from, load_profile
 from fedsim.fleet.topologies import shared_links
 from fedsim.scenario.table import Count, Rate, Table
 from fedsim.scenario.wording import said, wrong
-from fedsim.scenario.world import Around, Link
+from fedsim.scenario.around import Around
+from fedsim.scenario.world import Link
 from fedsim.units import Seconds, written
 
 _RATES = ({"link"}, {"down", "up"}, {"rate"})

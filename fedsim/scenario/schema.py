@@ -11,17 +11,10 @@ from fedsim.scenario.network import NetworkTable
 from fedsim.scenario.options import check_options, fill_options
 from fedsim.scenario.table import Count, Label, Name, Span, Table, by_kind
 from fedsim.scenario.wording import said
-from fedsim.scenario.world import (
-    AvailabilityTable,
-    Catalogue,
-    FleetTable,
-    ModelTable,
-    NameAlone,
-    Open,
-    ServerTable,
-    TaskTable,
-    around,
-)
+from fedsim.scenario.around import Catalogue, around
+from fedsim.scenario.dynamics import DynamicsTable, EventTable, FailuresTable
+from fedsim.scenario.presence import AvailabilityTable
+from fedsim.scenario.world import FleetTable, ModelTable, NameAlone, Open, ServerTable, TaskTable
 
 
 class SyncSchedule(Table):
@@ -160,6 +153,9 @@ class Scenario(Table):
     server: ServerTable = ServerTable.model_construct()
     network: Annotated[NetworkTable, Field(default_factory=dict)]
     availability: Annotated[AvailabilityTable, Field(default_factory=dict)]
+    dynamics: DynamicsTable = DynamicsTable()
+    failures: FailuresTable = FailuresTable()
+    event: list[EventTable] = Field(default_factory=list)
     schedule: ScheduleTable
     method: Annotated[list[MethodTable], Field(min_length=1)]
     run: RunTable = RunTable()
@@ -184,6 +180,9 @@ class Scenario(Table):
                 del table[key]
         if self.network.tier:
             del tables["network"]["preset"]
+        for key, none in (("dynamics", DynamicsTable()), ("failures", FailuresTable()), ("event", [])):
+            if getattr(self, key) == none:
+                del tables[key]
         return tables
 
 

@@ -99,6 +99,7 @@ def checked(check: Callable[[str], str | None]) -> BeforeValidator:
 
 Span = Annotated[Seconds, Field(gt=0)]
 Rate = Annotated[ByteRate, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=_LARGEST)]
 
 

@@ -1,4 +1,4 @@
-"""What is learnt and by whom: the tables of task, fleet, server and availability."""
+"""What is learnt and by whom: the tables of task, fleet and server."""
 
 from __future__ import annotations
 
@@ -22,48 +22,12 @@ from pydantic import (
 
 from fedsim.errors import InputError
 from fedsim.fleet import link_from, link_names, load_profile
+from fedsim.scenario.around import Catalogue, around, named, profile_at
 from fedsim.scenario.links import DESCRIBED, link_table
 from fedsim.scenario.options import Option, fill_options, options_of
-from fedsim.scenario.table import Count, Errors, Span, Table, by_kind
+from fedsim.scenario.presence import GroupPresence
+from fedsim.scenario.table import Count, Errors, Table
 from fedsim.scenario.wording import no_such, said, wrong
-
-
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """What a scenario may name: what has options by the callable that takes them, the rest as names."""
-
-    methods: Mapping[str, type[Any]]
-    train: type[Any]
-    models: Mapping[str, Callable[..., Any]]
-    data_sets: Collection[str]
-    partitions: Mapping[str, Callable[..., Any]]
-    profiles: Collection[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Around:
-    """What a table is checked against: the catalogue, and the folder where relative paths start."""
-
-    catalogue: Catalogue
-    folder: Path
-
-
-def around(info: ValidationInfo) -> Around:
-    """Return what *info* carries: a scenario is never checked without it."""
-    assert isinstance(info.context, Around)
-    return info.context
-
-
-def named(what: str, value: Any, known: Collection[str]) -> Any:
-    """Refuse a text that is not among the *known*; what is no text is refused elsewhere."""
-    if isinstance(value, str) and value not in known:
-        raise said(no_such(what, value, known))
-    return value
-
-
-def profile_at(name: str, folder: Path) -> str | Path:
-    """Return a profile's name, or its file's path from *folder* on."""
-    return folder / name if name.endswith(".toml") else name
 
 
 class Open(Table):
@@ -242,13 +206,24 @@ Profile = Annotated[str, BeforeValidator(_profile)]
 Link = Annotated[str | dict[str, Any], BeforeValidator(_link), DESCRIBED]
 
 
+def _mode(value: Any, info: ValidationInfo) -> Any:
+    if "profile" in info.data and isinstance(value, str):
+        try:
+            load_profile(profile_at(info.data["profile"], around(info).folder)).in_mode(value)
+        except InputError as error:
+            raise said(str(error)) from None
+    return value
+
+
 class FleetTable(Table):
-    """A group of equal devices."""
+    """A group of equal devices; mode: a power mode of its profile."""
 
     profile: Profile
     count: Count = 10
     link: Link = "wifi-home"
     behind: str = ""  # loaded: the outermost tier of the network's preset, else the server
+    availability: GroupPresence | None = None  # in place of [availability], whose on_dropout stays
+    mode: Annotated[str, BeforeValidator(_mode)] | None = None
 
 
 class ServerTable(Table):
@@ -256,27 +231,3 @@ class ServerTable(Table):
 
     profile: Profile = "edge-server"
     link: Link = "fibre"
-
-
-OnDropout = Literal["discard", "restart", "resume"]
-
-
-class AlwaysTable(Table):
-    """Every device is always online."""
-
-    kind: Literal["always"]
-    on_dropout: OnDropout = "resume"
-
-
-class MarkovTable(Table):
-    """Devices come and go for exponential times."""
-
-    kind: Literal["markov"] = "markov"
-    mean_online: Span = 2400.0
-    mean_offline: Span = 600.0
-    on_dropout: OnDropout = "resume"
-
-
-AvailabilityTable = Annotated[
-    AlwaysTable | MarkovTable, by_kind({"always": AlwaysTable, "markov": MarkovTable}, "markov")
-]

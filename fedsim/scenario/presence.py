@@ -1,0 +1,263 @@
+"""When devices are there: the tables of availability, each of which makes the law of its kind."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+
+from fedsim.errors import InputError
+from fedsim.fleet import Always, Availability, Charging, Markov, all_of
+from fedsim.fleet.battery import CHARGE_PER_H, USE_PER_H
+from fedsim.fleet.curve import Curve, curve_from, curve_names, load_curve
+from fedsim.fleet.diurnal import Diurnal
+from fedsim.fleet.presence_files import Need, read_presence
+from fedsim.scenario.around import around
+from fedsim.scenario.table import Share, Span, Table, by_kind
+from fedsim.scenario.wording import no_such, said
+from fedsim.seeds import seed_of
+from fedsim.units import Seconds
+
+OnDropout = Literal["discard", "restart", "resume", "partial"]
+_DAY_S = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What a table makes its law from beside itself: the seed of its draws, and where relative paths start."""
+
+    seed: int
+    folder: Path
+
+    def at(self, *labels: object) -> Drawing:
+        """Return where a part of the law draws from."""
+        return Drawing(seed_of(self.seed, *labels), self.folder)
+
+
+class PartTable(Table):
+    """A law of availability, or a part of one."""
+
+    @abstractmethod
+    def law(self, drawing: Drawing) -> Availability:
+        """Return the law itself; raises InputError where a file is not as it must be."""
+
+    def charging(self, drawing: Drawing) -> Charging | None:  # noqa: ARG002
+        """Return the batteries that go with the law, if any do."""
+        return None
+
+    def mains(self, drawing: Drawing) -> Availability:
+        """Return the law of devices without a battery."""
+        return self.law(drawing)
+
+
+class AlwaysPart(PartTable):
+    """Every device is always online."""
+
+    kind: Literal["always"]
+
+    def law(self, drawing: Drawing) -> Availability:
+        return Always()
+
+
+class MarkovPart(PartTable):
+    """Devices come and go for exponential times."""
+
+    kind: Literal["markov"] = "markov"
+    mean_online: Span = 2400.0
+    mean_offline: Span = 600.0
+
+    def law(self, drawing: Drawing) -> Availability:
+        return Markov(self.mean_online, self.mean_offline, drawing.seed)
+
+
+def _curve(value: Any) -> Any:
+    if isinstance(value, str) and value not in curve_names():
+        raise said(no_such("curve", value, curve_names()) + "; or write { hourly = [24 shares], long_stay = '2 h' }")
+    return value if isinstance(value, str) else CurveTable.model_validate(value)
+
+
+class CurveTable(Table):
+    """A curve of one's own: the shares of devices online in each hour from midnight, and how long stays last."""
+
+    hourly: Annotated[list[Share], Field(min_length=24, max_length=24)]
+    long_stay: Span
+    short_stay: Span | None = None
+    short_every: Span | None = None
+
+    @model_validator(mode="after")
+    def _sound(self) -> CurveTable:
+        if (self.short_stay is None) != (self.short_every is None):
+            raise said("has one of short_stay and short_every: short stays need both")
+        try:
+            self.curve()
+        except InputError as error:
+            raise said(str(error)) from None
+        return self
+
+    def curve(self) -> Curve:
+        """Return the curve itself."""
+        if self.short_stay is None or self.short_every is None:
+            return curve_from(self.hourly, long_stay_s=self.long_stay)
+        short = {"short_stay_s": self.short_stay, "short_every_s": self.short_every}
+        return curve_from(self.hourly, long_stay_s=self.long_stay, **short)
+
+
+class DiurnalPart(PartTable):
+    """Devices come and go with the hour of their day; see `fedsim.fleet.diurnal.Diurnal`.
+
+    zones: how far each time zone is ahead of the first; spread: the deviation of people's own hours; starts_at: the
+    time of day, where zones are 0, at which the run starts.
+    """
+
+    kind: Literal["diurnal"]
+    curve: Annotated[str | CurveTable, BeforeValidator(_curve)] = "charging-and-wifi"
+    zones: Annotated[list[Seconds], Field(min_length=1)] = Field(default_factory=lambda: [0.0])
+    spread: Seconds = 0.0
+    starts_at: Seconds = 0.0
+
+    def law(self, drawing: Drawing) -> Availability:
+        curve = load_curve(self.curve) if isinstance(self.curve, str) else self.curve.curve()
+        return Diurnal(curve, drawing.seed, tuple(self.zones), spread_s=self.spread, starts_at_s=self.starts_at)
+
+
+class TracePart(PartTable):
+    """Devices live lives that were recorded; see `fedsim.fleet.presence_files.read_presence`."""
+
+    kind: Literal["trace"]
+    file: str
+    needs: list[Need] | None = None
+    offset: Literal["days", "any", "none"] = "days"
+    loop: bool = True
+    holes: Literal["borrow", "hold", "off"] = "borrow"
+    draw: Literal["random", "order"] = "random"
+
+    @model_validator(mode="after")
+    def _readable(self, info: ValidationInfo) -> TracePart:
+        try:
+            self.law(Drawing(0, around(info).folder))
+        except InputError as error:
+            raise said(str(error)) from None
+        return self
+
+    def law(self, drawing: Drawing) -> Availability:
+        needs = None if self.needs is None else tuple(self.needs)
+        how = {"offset": self.offset, "loop": self.loop, "holes": self.holes, "draw": self.draw}
+        return read_presence(drawing.folder / Path(self.file).expanduser(), seed=drawing.seed, needs=needs, **how)
+
+
+Simple = AlwaysPart | MarkovPart | DiurnalPart | TracePart
+SIMPLE: dict[str, type[PartTable]] = {"always": AlwaysPart, "markov": MarkovPart, "diurnal": DiurnalPart, "trace": TracePart}
+
+
+def _charger(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, dict) and value.get("kind", "diurnal") == "diurnal":
+        value = {"curve": "charging", **value}
+    return value
+
+
+class BatteryPart(PartTable):
+    """Devices work while plugged in (kinds as of an availability), or while their batteries are above *floor*.
+
+    An empty one is ready again at the share *resume*. only_plugged: nobody works from the battery. start: between which
+    shares a device's charge lies at the midnight before it is first asked; charge, use: shares of the battery an hour,
+    from its charger and by its owner. Devices whose profile has no battery are always plugged in.
+    """
+
+    kind: Literal["battery"]
+    plugged: Annotated[Simple, Field(default_factory=dict, validate_default=True), by_kind(SIMPLE, "diurnal"), BeforeValidator(_charger)]
+    only_plugged: bool = False
+    floor: Share = 0.2
+    resume: Share = 0.3
+    start: Annotated[list[Share], Field(min_length=2, max_length=2)] = Field(default_factory=lambda: [0.3, 1.0])
+    charge: Annotated[float, Field(gt=0, le=100)] = CHARGE_PER_H
+    use: Annotated[float, Field(ge=0, le=100)] = USE_PER_H
+
+    @model_validator(mode="after")
+    def _rising(self) -> BatteryPart:
+        if not self.floor <= self.resume:
+            raise said(f"has floor {self.floor} above resume {self.resume}: an empty battery must fill up to be ready")
+        if self.start[0] > self.start[1]:
+            raise said(f"has start {self.start}, which falls: write the lower share first")
+        return self
+
+    def law(self, drawing: Drawing) -> Availability:
+        return self.plugged.law(drawing.at("plug")) if self.only_plugged else Always()
+
+    def mains(self, drawing: Drawing) -> Availability:  # noqa: ARG002
+        return Always()
+
+    def charging(self, drawing: Drawing) -> Charging | None:
+        plugged, (low, high) = self.plugged.law(drawing.at("plug")), self.start
+        hourly = {"charge_per_h": self.charge, "use_per_h": self.use}
+        return Charging(plugged, self.floor, self.resume, start=(low, high), **hourly, seed=drawing.seed)
+
+
+PARTS: dict[str, type[PartTable]] = {**SIMPLE, "battery": BatteryPart}
+
+
+class AllPart(PartTable):
+    """Devices are there while all that is named says so: idle and charging and on WiFi."""
+
+    kind: Literal["all"]
+    of: Annotated[list[Annotated[Simple | BatteryPart, by_kind(PARTS)]], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _one_battery(self) -> AllPart:
+        if sum(part.kind == "battery" for part in self.of) > 1:
+            raise said("has two parts of kind 'battery': a device has one; put its floor and its plug into one part")
+        return self
+
+    def law(self, drawing: Drawing) -> Availability:
+        return all_of(*(part.law(drawing.at(number)) for number, part in enumerate(self.of)))
+
+    def mains(self, drawing: Drawing) -> Availability:
+        return all_of(*(part.mains(drawing.at(number)) for number, part in enumerate(self.of)))
+
+    def charging(self, drawing: Drawing) -> Charging | None:
+        found = (part.charging(drawing.at(number)) for number, part in enumerate(self.of))
+        return next((charging for charging in found if charging), None)
+
+    @classmethod
+    def example(cls) -> str:
+        return "{ kind = 'all', of = [{ kind = 'battery' }, { kind = 'diurnal', curve = 'wifi' }] }"
+
+
+class _Whole(Table):
+    on_dropout: OnDropout = "resume"
+
+
+class AlwaysTable(_Whole, AlwaysPart):
+    """Every device is always online."""
+
+
+class MarkovTable(_Whole, MarkovPart):
+    """Devices come and go for exponential times."""
+
+
+class DiurnalTable(_Whole, DiurnalPart):
+    __doc__ = DiurnalPart.__doc__
+
+
+class TraceTable(_Whole, TracePart):
+    __doc__ = TracePart.__doc__
+
+
+class BatteryTable(_Whole, BatteryPart):
+    __doc__ = BatteryPart.__doc__
+
+
+class AllTable(_Whole, AllPart):
+    __doc__ = AllPart.__doc__
+
+
+_TABLES: dict[str, type[Table]] = {
+    "always": AlwaysTable, "markov": MarkovTable, "diurnal": DiurnalTable, "trace": TraceTable, "battery": BatteryTable,
+    "all": AllTable,
+}  # fmt: skip
+AvailabilityTable = Annotated[
+    AlwaysTable | MarkovTable | DiurnalTable | TraceTable | BatteryTable | AllTable, by_kind(_TABLES, "markov")
+]
+GroupPresence = Annotated[Simple, by_kind(SIMPLE)]
