@@ -4,9 +4,9 @@ Usage: fit_battery.py MEASUREMENTS_DIR
 
 Use: stretches without a charger of at least an hour (availability/extrasensory_state_intervals.csv.gz, intervals with
 no hole between them put together), the share of the battery each lost per hour. Charging: intervals of 3 min to 1 h
-that end below full, put together by the level in their middle; what the charger gives, the knee and the share at full are
-the least squares to the rates of the levels, each weighed by its hours, with the median use going on meanwhile. Each
-owner's charger is another, and one that gives nothing while plugged in counts too: it is the mean over all hours.
+that end below full, put together by the level in their middle; what the charger gives, the knee and the share at full
+are the least squares to the rates of the levels, each weighed by its hours, with the median use going on meanwhile.
+Each owner's charger is another, and one that gives nothing while plugged in counts too: it is the mean over all hours.
 """
 
 from __future__ import annotations

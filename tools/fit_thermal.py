@@ -4,9 +4,10 @@ Usage: fit_thermal.py MEASUREMENTS_DIR [-o DEVICE_PROFILES]
 
 A run (thermal/sbc_bench_health.csv.gz) goes through phases, each of which would lead to a steady temperature of its
 own; these follow from the samples by linear least squares once tau is known, and tau is the best of a grid. A run
-counts where the samples bound tau from above and where all cores busy are its hottest phase. Its watts are those of the board
-under all cores at that clock, and the room is taken to be at 25 C, as no run tells. The median over a board's runs is
-written, with their range: coolers differ from owner to owner. Jetsons are left out: their watts on the CPU are unknown.
+counts where the samples bound tau from above and where all cores busy are its hottest phase. Its watts are those of the
+board under all cores at that clock, and the room is taken to be at 25 C, as no run tells. The median over a board's
+runs is written, with their range: coolers differ from owner to owner. Jetsons are left out: their watts on the CPU are
+unknown.
 """
 
 from __future__ import annotations

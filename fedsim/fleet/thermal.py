@@ -137,8 +137,7 @@ def thermal_from(table: Table, idle_w: float) -> Thermal:
         sources=sources_in(table) if table.has("source") else (),
     )
     table.close()
-    _check(law, table.where, idle_w)
-    return law
+    return checked(law, table.where, idle_w)
 
 
 @cache
@@ -147,7 +146,8 @@ def shared_thermals() -> Mapping[str, Table]:
     return read_toml(packaged("device_profiles") / "thermals.toml").parts()
 
 
-def _check(law: Thermal, where: str, idle_w: float) -> None:
+def checked(law: Thermal, where: str, idle_w: float) -> Thermal:
+    """Return *law* if a device that idles at *idle_w* can live by it; raises InputError, naming *where* it was given."""
     if not law.tau_s:
         raise InputError(f"{where}: tau is 0 s; write how long 63 % of a change of temperature takes")
     if law.resume_c >= law.limit_c:
@@ -155,8 +155,9 @@ def _check(law: Thermal, where: str, idle_w: float) -> None:
     if law.steady_c(idle_w) >= law.resume_c:
         raise InputError(
             f"{where}: at its idle {idle_w:g} W the device is at {law.steady_c(idle_w):.1f} C, so that it would never "
-            f"cool to resume, {law.resume_c:g} C; raise resume or lower kelvin_per_w"
+            f"cool to resume, {law.resume_c:g} C; raise resume or lower ambient or rise"
         )
+    return law
 
 
 def _flips_at(law: Thermal, heat: Heat) -> float:
