@@ -163,7 +163,7 @@ class Experiment:
         parts = (world.fleet.groups, world.server, world.topology, world.transport, world.initial.key, problem.digest)
         parts = (*parts, world.availability, world.dynamics)
         profiles = [*self.profiles, *(tier.edge for tier in world.topology.tiers if tier.edge)]
-        rates = [(sorted(profile.rates.items()), sorted(profile.exact.items())) for profile in profiles]
+        rates = [(sorted(p.rates.items()), sorted(p.exact.items()), p.thermal, sorted(p.modes.items())) for p in profiles]
         radios = [g.profile.radio_for(g.link.technology) for g in world.fleet.groups]  # those in use alone
         return hashlib.sha256(repr((parts, rates, radios)).encode()).hexdigest()[:16]
 

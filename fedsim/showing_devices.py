@@ -17,6 +17,7 @@ from fedsim.fleet import Link, Profile
 from fedsim.fleet.profile import KINDS, PEAK_ONLY
 from fedsim.fleet.radio import Line, Radio
 from fedsim.fleet.source import Source
+from fedsim.fleet.thermal import said_of_heat
 from fedsim.showing import console, doubts, table
 from fedsim.units import short_bytes, short_energy, short_time
 
@@ -69,7 +70,9 @@ def profile(p: Profile) -> None:
     sizes = f"RAM {short_bytes(p.memory_bytes)}, storage {short_bytes(p.storage_bytes)}"
     battery = "" if p.battery_j is None else f", battery {p.battery_j / 3600:.3g} Wh"
     out.print(f"{sizes}{battery}, idle {p.idle_w:.3g} W, busy +{p.busy_w:.3g} W")
-    out.print(f"90 % of true times lie within x{p.spread[0]:.2g} to x{p.spread[1]:.2g} of a predicted one\n")
+    out.print(f"90 % of true times lie within x{p.spread[0]:.2g} to x{p.spread[1]:.2g} of a predicted one")
+    _states(out, p)
+    out.print()
     rates = table(out, "kind of work", *_RATES, right=_RATES)
     for kind, rate in p.rates.items():
         numbers = (rate.flops_per_s / 1e9, rate.bytes_per_s / 1e9, rate.call_s * 1e6)
@@ -86,9 +89,19 @@ def profile(p: Profile) -> None:
     out.print()
     for s in p.sources:
         _source(out, s)
-    for name, radio in p.radio.items():
-        for s in radio.sources:
-            _source(out, s, of=f"radio.{name}.")
+    parts = {f"radio.{name}": radio.sources for name, radio in p.radio.items()}
+    parts |= {f"modes.{name}": mode.sources for name, mode in p.modes.items()}
+    for of, sources in {"thermal": p.thermal.sources if p.thermal else (), **parts}.items():
+        for s in sources:
+            _source(out, s, of=f"{of}.")
+
+
+def _states(out: Console, p: Profile) -> None:
+    """Say how the device warms and which power modes it has, where that is known."""
+    if p.thermal is not None:
+        out.print(said_of_heat(p.thermal, (p.idle_w, p.busy_w)), highlight=False)
+    for name, mode in p.modes.items():
+        out.print(f"mode {escape(name)}: x{mode.speed:.3g} speed, x{mode.power:.3g} busy watts", highlight=False)
 
 
 def scores(found: Sequence[Score]) -> None:
@@ -220,8 +233,10 @@ def profile_in_full(p: Profile) -> dict[str, Any]:
     terms = ("flops_per_s", "bytes_per_s", "call_s")
     rates = {k: {term: _known(getattr(rate, term)) for term in terms} for k, rate in p.rates.items()}
     radio = {name: _radio_facts(r) for name, r in p.radio.items()}
+    modes = {name: asdict(mode) for name, mode in p.modes.items()}
+    states = {"thermal": asdict(p.thermal) if p.thermal else None, "modes": modes}
     sources = [asdict(s) for s in p.sources]
-    return {**profile_facts(p), "rates": rates, "radio": radio, "exact": dict(p.exact), "sources": sources}
+    return {**profile_facts(p), "rates": rates, "radio": radio, "exact": dict(p.exact), **states, "sources": sources}
 
 
 def _radio_facts(r: Radio) -> dict[str, Any]:

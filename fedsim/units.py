@@ -1,6 +1,6 @@
 """Numbers with units: "5 Mbit/s", "2 MiB", "90 s", "4 W"; a bare number is refused.
 
-Everything inside fedsim is in seconds, bytes, bytes per second, joules, watts, FLOP and joules per byte.
+Everything inside fedsim is in seconds, bytes, bytes per second, joules, watts, FLOP, joules per byte and degrees C.
 """
 
 from __future__ import annotations
@@ -27,11 +27,15 @@ UNITS: dict[str, dict[str, float]] = {
     "energy": {"mJ": 1e-3, "J": 1.0, "kJ": 1e3, "Wh": 3600.0, "kWh": 3.6e6},
     "compute": {f"{p}FLOP/s": f for p, f in _SI.items()},
     "energy of a bit": {"nJ/bit": 8e-9, "uJ/bit": 8e-6, "J/B": 1.0},
+    "temperature": {"C": 1.0},
+    "rise": {"K/W": 1.0},
 }  # fmt: skip
+
+_LEAST = {"temperature": -273.15}  # of all others it is 0
 
 _EXAMPLE = {
     "time": "90 s", "size": "2 MiB", "rate": "5 Mbit/s", "power": "4 W", "energy": "10 Wh", "compute": "20 GFLOP/s",
-    "energy of a bit": "50 nJ/bit",
+    "energy of a bit": "50 nJ/bit", "temperature": "25 C", "rise": "6 K/W",
 }  # fmt: skip
 
 
@@ -43,6 +47,8 @@ _WRITTEN = {
     "energy": ("kWh", "Wh", "kJ", "J", "mJ"),
     "compute": ("TFLOP/s", "GFLOP/s", "MFLOP/s", "FLOP/s"),
     "energy of a bit": ("J/B", "uJ/bit", "nJ/bit"),
+    "temperature": ("C",),
+    "rise": ("K/W",),
 }  # largest first
 
 
@@ -83,7 +89,7 @@ def parse(text: object, kind: str) -> float:
     >>> parse("5 Mbit/s", "rate"), parse("1.5 h", "time"), parse("2 MiB", "size")
     (625000.0, 5400.0, 2097152.0)
 
-    Raises InputError on a bare number, an unknown unit, a negative number or NaN.
+    Raises InputError on a bare number, an unknown unit, NaN, or a negative number that is no temperature.
     """
     units = UNITS[kind]
     allowed = f"write a number and a unit, such as {_EXAMPLE[kind]!r}; units: {', '.join(units)}"
@@ -99,8 +105,9 @@ def parse(text: object, kind: str) -> float:
         value = float(number)
     except ValueError:
         raise InputError(f"{text!r} does not start with a number: {allowed}") from None
-    if not math.isfinite(value) or value < 0:
-        raise InputError(f"{text!r} is not a finite number of at least 0: {allowed}")
+    least = _LEAST.get(kind, 0)
+    if not math.isfinite(value) or value < least:
+        raise InputError(f"{text!r} is not a finite number of at least {least:g}: {allowed}")
     return value * units[unit]
 
 

@@ -199,6 +199,23 @@ def test_devices_show_gives_every_number_with_its_source():
     assert all(f"radio.{name}.{s['what']}: " in text for name, r in profile["radio"].items() for s in r["sources"])
 
 
+def test_devices_show_tells_of_heat():
+    text = fedsim("devices", "show", "raspberry-pi-3").out
+    assert "heat: 52 C idle, in the end 73 C busy" in text
+    assert "thermal.limit, resume: 1.4 to 1.2 GHz at the soft limit of 60 C" in text
+    found = json.loads(fedsim("devices", "show", "raspberry-pi-3", "--json").out)
+    assert (found["thermal"]["limit_c"], found["thermal"]["speed"], found["modes"]) == (60.0, 0.857, {})
+
+
+def test_devices_show_tells_of_power_modes():
+    assert "mode 15w: x0.21 speed, x0.066 busy watts" in fedsim("devices", "show", "jetson-agx-xavier").out
+    found = json.loads(fedsim("devices", "show", "jetson-agx-xavier", "--json").out)
+    assert found["thermal"] is None
+    assert {name: mode["speed"] for name, mode in found["modes"].items()} == {
+        "maxn": 1.0, "15w": 0.21, "30w-all": 0.337, "30w-6core": 0.325, "30w-4core": 0.356,
+    }  # fmt: skip
+
+
 def test_devices_show_tells_of_radios_and_battery():
     text = fedsim("devices", "show", "phone-mid").out
     assert "battery 15.4 Wh" in text

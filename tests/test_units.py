@@ -30,6 +30,7 @@ def test_spaces_do_not_matter(pair, number):
         ("8 Mbit/s", "rate", 1e6), ("1 MB/s", "rate", 1e6), ("1 Kibit/s", "rate", 128.0), ("1 kB", "size", 1000.0),
         ("1 KiB", "size", 1024.0), ("1.5 h", "time", 5400.0), ("2 d", "time", 172800.0), ("1e3 ms", "time", 1.0),
         ("1 Wh", "energy", 3600.0), ("250 mW", "power", 0.25), ("2 GFLOP/s", "compute", 2e9), ("0 s", "time", 0.0),
+        ("-5 C", "temperature", -5.0), ("6 K/W", "rise", 6.0),
         ("1 uJ/bit", "energy of a bit", 8e-6), ("50 nJ/bit", "energy of a bit", 4e-7),
     ],
 )  # fmt: skip

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 from fedsim.errors import InputError, unknown
+from fedsim.fleet.mode import Mode, modes_from
 from fedsim.fleet.packaged import packaged
 from fedsim.fleet.points import Point, read_points
 from fedsim.fleet.radio import Radio, radio_from, shared_radios
 from fedsim.fleet.source import Source, sources_in
 from fedsim.fleet.table import Table, read_toml
+from fedsim.fleet.thermal import Thermal, shared_thermals, thermal_from
 from fedsim.work import KINDS as WORK
 from fedsim.work import WAYS, Op, OpClass, step_name
 
@@ -23,7 +25,7 @@ PEAK_ONLY = "peak only"
 QUALITIES = ("measured training", "measured inference", PEAK_ONLY)
 _OPTIONAL = OpClass.ALLOCATE, OpClass.IMAGE
 _STEP = re.compile(rf".+/[1-9]\d*/[1-9]\d*(x[1-9]\d*)*/({'|'.join(map(re.escape, WAYS))})/[1-9]\d*")
-_NO_DEVICES = ("links", "radios", "topologies")  # files of the same folder
+_NO_DEVICES = ("links", "radios", "thermals", "topologies")  # files of the same folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,12 @@ class Rate:
         return arithmetic_s + op.bytes / self.bytes_per_s + op.calls * self.call_s
 
 
+    def faster(self, factor: float) -> Rate:
+        """Return the rate at *factor* times the speed."""
+        sparse = None if self.sparse_flops_per_s is None else self.sparse_flops_per_s * factor
+        return Rate(self.flops_per_s * factor, self.bytes_per_s * factor, self.call_s / factor, sparse)
+
+
 _FREE = Rate()
 
 
@@ -59,7 +67,7 @@ class Profile:
     ``radio``: by technology, its own before the shared ones; one of its own called default stands for all others.
     ``spread`` holds factors on a predicted time: 90 % of true times lie between low and high. ``points`` are the
     measured times behind the rates, where they are known one by one. ``exact`` holds the seconds of whole steps by
-    name, which win over the rates.
+    name, which win over the rates. ``thermal``: its own, else that of its kind; None: its heat is not known.
     """
 
     name: str
@@ -78,12 +86,24 @@ class Profile:
     battery_j: float | None = None
     points: tuple[Point, ...] = field(default=(), repr=False)
     exact: Mapping[str, float] = field(default_factory=dict, repr=False, hash=False)
+    thermal: Thermal | None = field(default=None, repr=False)
+    modes: Mapping[str, Mode] = field(default_factory=dict, repr=False, hash=False)
 
     def rate(self, kind: str) -> Rate:
         """Return the rate of a kind of work, or of the nearest kind above it that has one; of neither, a free one."""
         while kind and kind not in self.rates:
             kind = kind.rpartition(".")[0]
         return self.rates.get(kind, _FREE)
+
+    def in_mode(self, name: str) -> Profile:
+        """Return the device in a power mode of its own; raises InputError where it has none of that name."""
+        if name not in self.modes:
+            has = unknown("mode", name, self.modes) if self.modes else f"it has no [modes], so that {name!r} is none"
+            raise InputError(f"profile {self.name!r}: {has}")
+        mode = self.modes[name]
+        rates = {kind: rate.faster(mode.speed) for kind, rate in self.rates.items()}
+        exact = {step: seconds / mode.speed for step, seconds in self.exact.items()}
+        return replace(self, rates=rates, exact=exact, busy_w=self.busy_w * mode.power)
 
     def radio_for(self, technology: str) -> Radio:
         """Return the radio of *technology*, else the one called default; raises InputError where there is neither."""
@@ -137,10 +157,18 @@ def _parsed(table: Table) -> Profile:
         battery_j=table.quantity("battery", "energy") if "battery" in table.values else None,
         points=read_points(table.table("points")) if table.has("points") else (),
         exact=_exact(table.table("exact")) if table.has("exact") else {},
+        thermal=_thermal(table),
+        modes=modes_from(table.table("modes")) if table.has("modes") else {},
     )
     power.close()
     table.close()
     return profile
+
+
+def _thermal(table: Table) -> Thermal | None:
+    """Return the heat of a device: its own table, else the one of its kind."""
+    found = table.table("thermal") if table.has("thermal") else shared_thermals().get(table.text("kind"))
+    return None if found is None else thermal_from(found, table.table("power").quantity("idle", "power"))
 
 
 def _rates(table: Table) -> tuple[tuple[float, float], Mapping[str, Rate]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -63,6 +64,10 @@ class Table:
         """Return a list of *count* finite numbers above 0, without units."""
         return self.read(key, lambda value: _numbers(value, count))
 
+    def factor(self, key: str, most: float = math.inf) -> float:
+        """Return a finite number above 0 and at most *most*, without a unit."""
+        return self.read(key, lambda value: _factor(value, most))
+
     def has(self, key: str) -> bool:
         """Return whether *key* is given; asking allows it."""
         self.asked.add(key)
@@ -119,6 +124,13 @@ def _numbers(value: Any, count: int) -> tuple[float, ...]:
     if isinstance(value, list) and len(value) == count and all(_positive(x) for x in value):
         return tuple(float(x) for x in value)
     raise InputError(f"{value!r} is not allowed; write a list of {count} finite numbers above 0")
+
+
+def _factor(value: Any, most: float) -> float:
+    if _positive(value) and value <= most:
+        return float(value)
+    upto = "" if math.isinf(most) else f" and at most {most:g}"
+    raise InputError(f"{value!r} is not allowed; write a finite number above 0{upto}, without a unit")
 
 
 def _positive(value: Any) -> bool:
