@@ -6,11 +6,11 @@ is active from each ``active`` to the ``inactive`` of the same place, at a time 
 way round holds no time. FedScale moves on by one pair a question, so that it misses some where it asks seldom; here a
 client is as its record says. "duration" and "model" are not used.
 
-FLASH (PKU-Chengxu/FLASH, models/timer.py, `Timer`): ``{"messages": "2020-01-02 00:00:00\tscreen_lock\n..."}``, each message
-the time and what changed then. Its authors' device is ready while it is idle, which they define as locked,
-charges, and is on WiFi; what was not told yet does not hold, and a record loops from its first to its last message. So
-it does here, but for three things: messages are sorted by time, the state before the last one lasts up to it, and
-devices that are never ready are not left out. Times have no zone: they are taken as each device's local ones.
+FLASH (PKU-Chengxu/FLASH, models/timer.py, `Timer`): ``{"messages": "2020-01-02 00:00:00\tscreen_lock\n..."}``, lines of
+the time and what changed then. Its authors' device is ready while it is idle, which they define as locked, charges, and
+is on WiFi; what was not told yet does not hold, and a record loops from its first to its last message. So it does here,
+but for three things: messages are sorted by time, the state before the last one lasts up to it, and devices that are
+never ready are not left out. Times have no zone: they are taken as each device's local ones.
 """
 
 from __future__ import annotations
@@ -66,9 +66,8 @@ def lives_of_records(path: Path, records: object, reading: Reading) -> tuple[Lif
         return _flash(path, records, reading)
     if isinstance(first, dict) and "active" in first:
         if reading.needs is not None:
-            raise InputError(
-                f"{path}: says only when devices are active, so it cannot tell {' and '.join(reading.needs)}: leave needs out"
-            )
+            asked = " and ".join(reading.needs)
+            raise InputError(f"{path}: says only when devices are active, so it cannot tell {asked}: leave needs out")
         return tuple(_fedscale(_Device(path, name), record, reading) for name, record in records.items())
     raise _Device(path, next(iter(records))).wrong(f"is of no known kind: {_KINDS}")
 
