@@ -38,7 +38,16 @@ _COLUMNS: Mapping[str, tuple[str, Mapping[str, bool | None]]] = {
 Row = tuple[Interval, bool | None, int]
 """(from and until, whether all needs hold or None where that is not known, line of the file)"""
 
-_BROKEN = (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError, MemoryError)
+_BROKEN = (
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+)
 
 
 def read_presence(
@@ -181,8 +190,8 @@ def _json(file: TextFile) -> object:
         return json.loads(file.text())
     except json.JSONDecodeError as error:
         raise file.wrong(error.lineno, f"is no JSON ({error.msg}): fetch or write it again") from None
-    except RecursionError:
-        raise InputError(f"{file.path}: nests too deep for a record of comings and goings: give another") from None
+    except (RecursionError, ValueError) as error:
+        raise InputError(f"{file.path}: is no record of comings and goings ({error}): give another") from None
 
 
 class _Plain(pickle.Unpickler):
