@@ -103,9 +103,9 @@ def test_a_loop_without_an_end_is_always_online(intervals):
 
 
 def test_intervals_are_joined_and_what_lasts_nothing_is_none():
-    assert lived([(5.0, 6.0), (1.0, 3.0), (2.0, 4.0), (4.0, 4.5), (9.0, 9.0)], length_s=10.0, loops=False) == Life(
-        (1.0, 4.5, 5.0, 6.0), 10.0, loops=False
-    )
+    assert lived(
+        [(5.0, 6.0), (1.0, 3.0), (2.0, 4.5), (3.0, 4.0), (4.0, 4.2), (9.0, 9.0)], length_s=10.0, loops=False
+    ) == Life((1.0, 4.5, 5.0, 6.0), 10.0, loops=False)
 
 
 def test_devices_draw_lives_and_days_by_key():
