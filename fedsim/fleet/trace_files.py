@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
-import io
 import math
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
 from fedsim.errors import InputError
+from fedsim.fleet.text_file import TextFile, number, open_text
 from fedsim.fleet.traces import Series, Traces, looped
 
 WAYS = ("down", "up")
@@ -33,56 +29,16 @@ Row = tuple[int, float, float | None]
 """(line of the file, seconds, bytes per second or None where the cell is empty)"""
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    path: Path
-    data: bytes
-
-    @property
-    def is_table(self) -> bool:
-        return self.path.name.endswith((".csv", ".csv.gz"))
-
-    def text(self) -> str:
-        try:
-            return self.data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"{self.path}: is no text (byte {error.start}): give a trace; packed ones end in .gz"
-            ) from None
-
-    def head(self) -> list[str]:
-        return next(self.lines(), (0, []))[1]
-
-    def lines(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield number and cells of each line."""
-        reader = csv.reader(io.StringIO(self.text(), newline=""))
-        try:
-            for cells in reader:
-                yield reader.line_num, cells
-        except csv.Error as error:
-            raise InputError(f"{self.path}: is no table of rates ({error}): look for an open quote") from None
-
-    def cells(self, head: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
-        """Yield the lines below the header, each by column."""
-        below = self.lines()
-        next(below)
-        for line, cells in below:
-            if cells and len(cells) != len(head):
-                raise self.wrong(line, f"has {len(cells)} cells, the header {len(head)}: leave unknown ones empty")
-            if cells:
-                yield line, dict(zip(head, cells, strict=True))
-
-    def wrong(self, line: int, message: str) -> InputError:
-        return InputError(f"{self.path}, line {line}: {message}")
-
-
 def read_traces(value: str | Mapping[str, str], folder: Path) -> Traces:
     """Return the traces of a table for both ways, or of one file for each way; raises InputError.
 
     A table alone gives down its column ``down_mbps`` or ``mbps``, up its ``up_mbps`` or ``tcp_mbps``; a file given for
     one way gives it any of these. A column ``trace`` parts the traces of a table. Paths start at *folder*.
     """
-    files = {way: _file(name, folder) for way, name in ({"": value} if isinstance(value, str) else value).items()}
+    files = {
+        way: open_text(name, folder, holds="rates")
+        for way, name in ({"": value} if isinstance(value, str) else value).items()
+    }
     if not files or files.keys() - {"", *WAYS}:
         raise InputError(f"trace names {', '.join(files) or 'no file'}: write {_NAMED}")
     found = _both_ways(files[""]) if "" in files else {way: _one_way(file, way) for way, file in files.items()}
@@ -91,52 +47,31 @@ def read_traces(value: str | Mapping[str, str], folder: Path) -> Traces:
     return Traces(found.get("down", ()), found.get("up", ()), digest)
 
 
-def _file(name: str, folder: Path) -> _File:
-    try:
-        path = folder / Path(name).expanduser()
-    except RuntimeError as error:
-        raise InputError(f"cannot read the trace {name}: {error}; write the whole path") from None
-    try:
-        data = path.read_bytes()
-        return _File(path, gzip.decompress(data) if path.suffix == ".gz" else data)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path}: is no whole gzip file ({error}): fetch or pack it again") from None
-    except OSError as error:
-        raise InputError(
-            f"cannot read the trace {path}: {error.strerror}; paths start at the scenario's file"
-        ) from None
-
-
-def _both_ways(file: _File) -> Mapping[str, tuple[Series | None, ...]]:
+def _both_ways(file: TextFile) -> Mapping[str, tuple[Series | None, ...]]:
     if not file.is_table:
         raise InputError(f"{file.path}: a Mahimahi trace serves one way: write {_NAMED}; a table of rates ends in .csv")
     found = {way: _table(file, names) for way, names in _ALONE.items()}
     if not any(found.values()):
-        raise _without(file, [name for names in _ALONE.values() for name in names])
+        raise file.without([name for names in _ALONE.values() for name in names])
     return found
 
 
-def _one_way(file: _File, way: str) -> tuple[Series | None, ...]:
+def _one_way(file: TextFile, way: str) -> tuple[Series | None, ...]:
     if not file.is_table:
         return (_opportunities(file),)
     found = _table(file, _GIVEN[way])
     if not found:
-        raise _without(file, _GIVEN[way])
+        raise file.without(_GIVEN[way])
     return found
 
 
-def _without(file: _File, names: Sequence[str]) -> InputError:
-    there = ", ".join(file.head()) or "none"
-    return file.wrong(1, f"has no column {' or '.join(names)} (its columns: {there}): name it so, or give another file")
-
-
 @lru_cache(maxsize=8)
-def _table(file: _File, names: tuple[str, ...]) -> tuple[Series | None, ...]:
+def _table(file: TextFile, names: tuple[str, ...]) -> tuple[Series | None, ...]:
     """Return the series of every trace in the first of the columns that is there, () if none is."""
     head = file.head()
     column = next((name for name in names if name in head), "")
     if "t_s" not in head:
-        raise _without(file, ["t_s"])
+        raise file.without(["t_s"])
     if not column:
         return ()
     traces: dict[str, list[Row]] = {}
@@ -148,9 +83,9 @@ def _table(file: _File, names: tuple[str, ...]) -> tuple[Series | None, ...]:
     return found
 
 
-def _row(file: _File, line: int, values: tuple[str, str, str]) -> Row:
+def _row(file: TextFile, line: int, values: tuple[str, str, str]) -> Row:
     time, column, rate = values
-    at_s, mbps = _number(time), _number(rate) if rate.strip() else None
+    at_s, mbps = number(time), number(rate) if rate.strip() else None
     if not math.isfinite(at_s):
         raise file.wrong(line, f"t_s is {time!r}: write the seconds as a finite number, or remove the line")
     if mbps is not None and not 0 <= mbps < math.inf:
@@ -160,14 +95,7 @@ def _row(file: _File, line: int, values: tuple[str, str, str]) -> Row:
     return line, at_s, None if mbps is None else mbps * _BYTES_PER_MBIT
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _series(file: _File, name: str, rows: Sequence[Row]) -> Series | None:
+def _series(file: TextFile, name: str, rows: Sequence[Row]) -> Series | None:
     """Return a trace whose last rate holds for the median step; None where it has no rates in this column."""
     for (_, before_s, _), (line, at_s, _) in pairwise(rows):
         if at_s < before_s:
@@ -191,7 +119,7 @@ def _series(file: _File, name: str, rows: Sequence[Row]) -> Series | None:
 
 
 @lru_cache(maxsize=8)
-def _opportunities(file: _File) -> Series:
+def _opportunities(file: TextFile) -> Series:
     """Count the packets that Mahimahi would deliver in equal parts of the period, its last timestamp.
 
     A packet at the very end of a part belongs to it, so that the parts have exactly the packets of the period.
@@ -213,10 +141,10 @@ def _opportunities(file: _File) -> Series:
         counts[max(0, -(-at_ms * parts // period_ms) - 1)] += 1
     width_s = period_ms / 1000 / parts
     rates = [count * PACKET_BYTES / width_s for count in counts]
-    return looped([number * period_ms / parts / 1000 for number in range(parts)], rates, end_s=period_ms / 1000)
+    return looped([part * period_ms / parts / 1000 for part in range(parts)], rates, end_s=period_ms / 1000)
 
 
-def _timestamps(file: _File) -> Iterator[int]:
+def _timestamps(file: TextFile) -> Iterator[int]:
     before = 0
     for line, text in enumerate(file.text().splitlines(), 1):
         if not text.strip():
