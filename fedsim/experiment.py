@@ -161,11 +161,12 @@ class Experiment:
         """Digest what a run reads beside its scenario: profiles, links, tiers, data."""
         world, problem = self.world(key), self.problems[key.seed]
         parts = (world.fleet.groups, world.server, world.topology, world.transport, world.initial.key, problem.digest)
-        parts = (*parts, world.availability, world.dynamics)
-        profiles = [*self.profiles, *(tier.edge for tier in world.topology.tiers if tier.edge)]
-        rates = [(sorted(p.rates.items()), sorted(p.exact.items()), p.thermal, sorted(p.modes.items())) for p in profiles]
+        found = [*self.profiles, *(tier.edge for tier in world.topology.tiers if tier.edge)]
+        rates = [(sorted(p.rates.items()), sorted(p.exact.items()), p.thermal, sorted(p.modes.items())) for p in found]
         radios = [g.profile.radio_for(g.link.technology) for g in world.fleet.groups]  # those in use alone
-        return hashlib.sha256(repr((parts, rates, radios)).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((parts, rates, radios, world.availability, world.dynamics)).encode()).hexdigest()[
+            :16
+        ]
 
     def _fleet(self, problem: Problem) -> Fleet:
         groups = [Group(self._worn(g), self._link(g.link), g.count, g.behind) for g in self.scenario.fleet]

@@ -20,7 +20,7 @@ _TRIES = 8
 
 
 def estimated_rate(device: Device, *, error: float, seed: int) -> float:
-    """Return the FLOP/s that *device* is believed to do at its present speed, off by a log-normal factor of deviation *error*.
+    """Return the FLOP/s that *device* is believed to do now, off by a log-normal factor of deviation *error*.
 
     The description's part is the harmonic mean of its rates of convolutions and of matrix products: as if half the
     work were each. Memory traffic and calls, which the clock bills as well, are left out. A class without a rate of

@@ -25,7 +25,7 @@ PEAK_ONLY = "peak only"
 QUALITIES = ("measured training", "measured inference", PEAK_ONLY)
 _OPTIONAL = OpClass.ALLOCATE, OpClass.IMAGE
 _STEP = re.compile(rf".+/[1-9]\d*/[1-9]\d*(x[1-9]\d*)*/({'|'.join(map(re.escape, WAYS))})/[1-9]\d*")
-_NO_DEVICES = ("links", "radios", "thermals", "topologies")  # files of the same folder
+_NO_DEVICES = ("availability", "links", "radios", "thermals", "topologies")  # files of the same folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,6 @@ class Rate:
         if self.sparse_flops_per_s is not None:
             arithmetic_s = min(arithmetic_s, density * op.flops / self.sparse_flops_per_s)
         return arithmetic_s + op.bytes / self.bytes_per_s + op.calls * self.call_s
-
 
     def faster(self, factor: float) -> Rate:
         """Return the rate at *factor* times the speed."""

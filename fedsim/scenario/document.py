@@ -11,10 +11,10 @@ import tomli_w
 from pydantic import ConfigDict, TypeAdapter
 
 from fedsim.fleet import link_names
+from fedsim.scenario.around import Catalogue
 from fedsim.scenario.options import options_of
 from fedsim.scenario.presets import PRESETS, SharedLinkTable
 from fedsim.scenario.schema import Scenario
-from fedsim.scenario.world import Catalogue
 
 
 def json_schema(catalogue: Catalogue) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class FailuresTable(Table):
 
 
 class EventTable(Table):
-    """Something at a given instant: to a *group*, by its number under [[fleet]] or its profile, or to all; to a *share*.
+    """Something at an instant: to a *group*, by its number under [[fleet]] or its profile, or to all; to a *share*.
 
     leave: for ever or as long as it *lasts*; join: before *at* they are not there; crash, outage: as under [failures];
     slow, memory, storage: what of it is left (*leaves*), for ever or as long as it lasts.

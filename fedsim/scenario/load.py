@@ -17,6 +17,7 @@ from pydantic_core import InitErrorDetails
 from fedsim.errors import InputError, unknown
 from fedsim.fleet.packaged import packaged
 from fedsim.fleet.topology import SERVER
+from fedsim.scenario.around import Around, Catalogue
 from fedsim.scenario.hierarchy import uncombined, without_edges
 from fedsim.scenario.laws import misplaced
 from fedsim.scenario.network import upwards
@@ -24,7 +25,6 @@ from fedsim.scenario.override import put
 from fedsim.scenario.schema import Scenario, merged_schedule, schedule_adapter
 from fedsim.scenario.table import Table, unknown_keys
 from fedsim.scenario.wording import Place, absent, no_such, reworded, show_error, wrong
-from fedsim.scenario.around import Around, Catalogue
 
 
 def scenario_names() -> list[str]:

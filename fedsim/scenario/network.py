@@ -10,10 +10,10 @@ from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from fedsim.fleet import Tier, Transport, load_profile
 from fedsim.fleet.topology import SERVER
+from fedsim.scenario.around import Catalogue, profile_at
 from fedsim.scenario.presets import PRESETS, SharedLinkTable, Tiers
 from fedsim.scenario.table import Count, Errors, Name, Table, unknown_keys
 from fedsim.scenario.wording import no_such, wrong
-from fedsim.scenario.around import Catalogue, profile_at
 from fedsim.scenario.world import Open, Profile
 from fedsim.units import ByteCount
 

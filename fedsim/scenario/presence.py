@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
@@ -14,6 +14,8 @@ from fedsim.fleet import Always, Availability, Charging, Markov, all_of
 from fedsim.fleet.battery import CHARGE_PER_H, USE_PER_H
 from fedsim.fleet.curve import Curve, curve_from, curve_names, load_curve
 from fedsim.fleet.diurnal import Diurnal
+from fedsim.fleet.holes import Holes
+from fedsim.fleet.presence import Draw, Offset
 from fedsim.fleet.presence_files import Need, read_presence
 from fedsim.scenario.around import around
 from fedsim.scenario.table import Share, Span, Table, by_kind
@@ -44,7 +46,7 @@ class PartTable(Table):
     def law(self, drawing: Drawing) -> Availability:
         """Return the law itself; raises InputError where a file is not as it must be."""
 
-    def charging(self, drawing: Drawing) -> Charging | None:  # noqa: ARG002
+    def charging(self, drawing: Drawing) -> Charging | None:
         """Return the batteries that go with the law, if any do."""
         return None
 
@@ -123,19 +125,19 @@ class DiurnalPart(PartTable):
         return Diurnal(curve, drawing.seed, tuple(self.zones), spread_s=self.spread, starts_at_s=self.starts_at)
 
 
-class TracePart(PartTable):
+class RecordedPart(PartTable):
     """Devices live lives that were recorded; see `fedsim.fleet.presence_files.read_presence`."""
 
     kind: Literal["trace"]
     file: str
     needs: list[Need] | None = None
-    offset: Literal["days", "any", "none"] = "days"
+    offset: Offset = "days"
     loop: bool = True
-    holes: Literal["borrow", "hold", "off"] = "borrow"
-    draw: Literal["random", "order"] = "random"
+    holes: Holes = "borrow"
+    draw: Draw = "random"
 
     @model_validator(mode="after")
-    def _readable(self, info: ValidationInfo) -> TracePart:
+    def _readable(self, info: ValidationInfo) -> RecordedPart:
         try:
             self.law(Drawing(0, around(info).folder))
         except InputError as error:
@@ -143,19 +145,33 @@ class TracePart(PartTable):
         return self
 
     def law(self, drawing: Drawing) -> Availability:
-        needs = None if self.needs is None else tuple(self.needs)
-        how = {"offset": self.offset, "loop": self.loop, "holes": self.holes, "draw": self.draw}
-        return read_presence(drawing.folder / Path(self.file).expanduser(), seed=drawing.seed, needs=needs, **how)
+        return read_presence(
+            drawing.folder / Path(self.file).expanduser(),
+            seed=drawing.seed,
+            needs=None if self.needs is None else tuple(self.needs),
+            offset=self.offset,
+            loop=self.loop,
+            holes=self.holes,
+            draw=self.draw,
+        )
 
 
-Simple = AlwaysPart | MarkovPart | DiurnalPart | TracePart
-SIMPLE: dict[str, type[PartTable]] = {"always": AlwaysPart, "markov": MarkovPart, "diurnal": DiurnalPart, "trace": TracePart}
+Simple = AlwaysPart | MarkovPart | DiurnalPart | RecordedPart
+SIMPLE: dict[str, type[PartTable]] = {
+    "always": AlwaysPart,
+    "markov": MarkovPart,
+    "diurnal": DiurnalPart,
+    "trace": RecordedPart,
+}
 
 
-def _charger(value: Any, info: ValidationInfo) -> Any:
+def _charger(value: Any) -> Any:
     if isinstance(value, dict) and value.get("kind", "diurnal") == "diurnal":
         value = {"curve": "charging", **value}
     return value
+
+
+Plug = Annotated[Simple, by_kind(SIMPLE, "diurnal"), BeforeValidator(_charger)]
 
 
 class BatteryPart(PartTable):
@@ -167,7 +183,7 @@ class BatteryPart(PartTable):
     """
 
     kind: Literal["battery"]
-    plugged: Annotated[Simple, Field(default_factory=dict, validate_default=True), by_kind(SIMPLE, "diurnal"), BeforeValidator(_charger)]
+    plugged: Plug = Field(default_factory=dict, validate_default=True)
     only_plugged: bool = False
     floor: Share = 0.2
     resume: Share = 0.3
@@ -186,7 +202,7 @@ class BatteryPart(PartTable):
     def law(self, drawing: Drawing) -> Availability:
         return self.plugged.law(drawing.at("plug")) if self.only_plugged else Always()
 
-    def mains(self, drawing: Drawing) -> Availability:  # noqa: ARG002
+    def mains(self, drawing: Drawing) -> Availability:
         return Always()
 
     def charging(self, drawing: Drawing) -> Charging | None:
@@ -238,26 +254,26 @@ class MarkovTable(_Whole, MarkovPart):
 
 
 class DiurnalTable(_Whole, DiurnalPart):
-    __doc__ = DiurnalPart.__doc__
+    """Devices come and go with the hour of their day: `DiurnalPart`."""
 
 
-class TraceTable(_Whole, TracePart):
-    __doc__ = TracePart.__doc__
+class RecordedTable(_Whole, RecordedPart):
+    """Devices live lives that were recorded: `RecordedPart`."""
 
 
 class BatteryTable(_Whole, BatteryPart):
-    __doc__ = BatteryPart.__doc__
+    """Devices work while plugged in, or from batteries that are not empty: `BatteryPart`."""
 
 
 class AllTable(_Whole, AllPart):
-    __doc__ = AllPart.__doc__
+    """Devices are there while all that is named says so: `AllPart`."""
 
 
 _TABLES: dict[str, type[Table]] = {
-    "always": AlwaysTable, "markov": MarkovTable, "diurnal": DiurnalTable, "trace": TraceTable, "battery": BatteryTable,
+    "always": AlwaysTable, "markov": MarkovTable, "diurnal": DiurnalTable, "trace": RecordedTable, "battery": BatteryTable,
     "all": AllTable,
 }  # fmt: skip
 AvailabilityTable = Annotated[
-    AlwaysTable | MarkovTable | DiurnalTable | TraceTable | BatteryTable | AllTable, by_kind(_TABLES, "markov")
+    AlwaysTable | MarkovTable | DiurnalTable | RecordedTable | BatteryTable | AllTable, by_kind(_TABLES, "markov")
 ]
 GroupPresence = Annotated[Simple, by_kind(SIMPLE)]

@@ -15,9 +15,9 @@ from pydantic import PrivateAttr, ValidationError, model_validator
 from fedsim.fleet import Link as FleetLink
 from fedsim.fleet import Tier, link_from, load_profile
 from fedsim.fleet.topologies import shared_links
+from fedsim.scenario.around import Around
 from fedsim.scenario.table import Count, Rate, Table
 from fedsim.scenario.wording import said, wrong
-from fedsim.scenario.around import Around
 from fedsim.scenario.world import Link
 from fedsim.units import Seconds, written
 

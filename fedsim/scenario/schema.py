@@ -7,13 +7,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo
 
-from fedsim.scenario.network import NetworkTable
-from fedsim.scenario.options import check_options, fill_options
-from fedsim.scenario.table import Count, Label, Name, Span, Table, by_kind
-from fedsim.scenario.wording import said
 from fedsim.scenario.around import Catalogue, around
 from fedsim.scenario.dynamics import DynamicsTable, EventTable, FailuresTable
+from fedsim.scenario.network import NetworkTable
+from fedsim.scenario.options import check_options, fill_options
 from fedsim.scenario.presence import AvailabilityTable
+from fedsim.scenario.table import Count, Label, Name, Span, Table, by_kind
+from fedsim.scenario.wording import said
 from fedsim.scenario.world import FleetTable, ModelTable, NameAlone, Open, ServerTable, TaskTable
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     BeforeValidator,
@@ -22,7 +20,7 @@ from pydantic import (
 
 from fedsim.errors import InputError
 from fedsim.fleet import link_from, link_names, load_profile
-from fedsim.scenario.around import Catalogue, around, named, profile_at
+from fedsim.scenario.around import Around, Catalogue, around, named, profile_at
 from fedsim.scenario.links import DESCRIBED, link_table
 from fedsim.scenario.options import Option, fill_options, options_of
 from fedsim.scenario.presence import GroupPresence

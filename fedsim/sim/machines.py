@@ -48,7 +48,7 @@ class Machines:
         watts = self._watts.pop(device.id, None)
         if watts is not None:
             assert device.profile.thermal
-            self._heat[device.id] = advance(device.profile.thermal, self._heat[device.id], watts, now_s)
+            self._heat[device.id] = advance(device.profile.thermal, self._heat[device.id], watts, to_s=now_s)
 
     def speed(self, device: Device, now_s: float) -> float:
         """Return the share of its full speed that a job would start with."""
@@ -82,8 +82,8 @@ class Machines:
         idle_w = device.profile.idle_w
         heat = self._heat.get(device.id) or at_rest(law, idle_w)
         while (flip_s := next_flip_s(law, heat, idle_w)) <= now_s:
-            heat = advance(law, heat, idle_w, flip_s)
-        return advance(law, heat, idle_w, now_s)
+            heat = advance(law, heat, idle_w, to_s=flip_s)
+        return advance(law, heat, idle_w, to_s=now_s)
 
     @staticmethod
     def _both(one: Pace, other: Pace) -> Pace:

@@ -235,7 +235,7 @@ class Task:
     def _shorten(self, step: Step) -> bool:
         """Make do with what is done of *step*, if that is of any use."""
         made = shortened(step.ref, step.done) if isinstance(step, Compute) else None
-        if made is None:
+        if made is None or not isinstance(step, Compute):
             return False
         self._share *= (passes_of(made) or 1) / (passes_of(step.ref) or 1)
         self.errand = self._sim.pricing.instead(self.device.profile, self.errand, made)
