@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedsim.dividing import assignment, to_blame, wanted_by
 from fedsim.errors import InputError, NeedsValues
 from fedsim.execute import Executor
 from fedsim.execute.cost_only import CostOnly
@@ -25,15 +26,18 @@ from fedsim.fleet import (
     load_profile,
     profile_names,
 )
+from fedsim.learn.assign import Assignment
 from fedsim.learn.datasets import dataset_names
 from fedsim.learn.models import MODELS
 from fedsim.learn.partition import PARTITIONS
-from fedsim.learn.problem import Problem, Wanted, initial_model, make_problem
+from fedsim.learn.problem import Problem, initial_model, make_problem
 from fedsim.methods import METHODS
 from fedsim.results import RunKey
 from fedsim.scenario import (
+    AvailabilityTable,
     Catalogue,
     Draft,
+    FleetTable,
     HierarchicalSchedule,
     MethodTable,
     ModelTable,
@@ -117,7 +121,7 @@ class Experiment:
         table, problem = self.scenario, self.problems[key.seed]
         return World(
             fleet=self._fleet(problem),
-            availability=_availability(table, key.seed),
+            availability=_availability(table.availability, key.seed),
             on_dropout=table.availability.on_dropout,
             server=self._profile(table.server.profile),
             topology=Topology(self._link(table.server.link), table.network.tiers(table.devices, self.folder)),
@@ -164,8 +168,7 @@ class Experiment:
         return hashlib.sha256(repr((parts, rates, radios)).encode()).hexdigest()[:16]
 
     def _fleet(self, problem: Problem) -> Fleet:
-        groups = [Group(self._profile(g.profile), self._link(g.link), g.count, g.behind) for g in self.scenario.fleet]
-        return Fleet(tuple(groups), problem.samples)
+        return Fleet(_groups(self.scenario.fleet, self.folder), problem.samples)
 
     def _link(self, value: str | Mapping[str, Any]) -> Link:
         return link_from(value, self.folder)
@@ -207,47 +210,37 @@ def _problems(found: Draft, data_dir: Path | None) -> dict[int, Problem]:
     """Load and divide the data for every seed, as far as the draft is sound; what does not fit goes into it."""
     if not found.parts.keys() >= {"task", "fleet"}:
         return {}
-    wanted = _wanted(found, data_dir)
+    wanted = wanted_by(found.parts["task"], found.path.parent, data_dir)
     devices = sum(group.count for group in found.parts["fleet"])
     problems: dict[int, Problem] = {}
     for seed in found.parts["run"].seeds if "run" in found.parts else [0]:
         try:
             like = next(iter(problems.values()), None)  # the seeds share one data set in memory
-            problems[seed] = make_problem(wanted, devices=devices, seed=seed, like=like)
+            assign = _assignment(found, seed)
+            problems[seed] = make_problem(wanted, devices=devices, seed=seed, like=like, assign=assign)
         except InputError as error:
-            found.wrong(("task", _to_blame(wanted)), str(error))
+            found.wrong(("task", to_blame(wanted, devices=devices, seed=seed)), str(error))
             break
     if problems:
         _check_models(found, next(iter(problems.values())))
     return problems
 
 
-def _wanted(found: Draft, data_dir: Path | None) -> Wanted:
-    task = found.parts["task"]
-    return Wanted(
-        data=task.data,
-        partition=task.partition.model_dump(),
-        public=task.public if task.public is None or isinstance(task.public, int) else task.public.model_dump(),
-        samples_per_device=task.samples_per_device,
-        folder=found.path.parent,
-        data_dir=data_dir,
-        tokens=task.tokens,
-        tokenizer=task.tokenizer,
-        train=task.subset.train,
-        test=task.subset.test,
+def _assignment(found: Draft, seed: int) -> Assignment | None:
+    """Return which shards go to which devices, if the scenario says and its tables are sound; raises InputError."""
+    table = found.parts["task"].assign
+    if table is None or "availability" not in found.parts:
+        return None
+    fleet = Fleet(_groups(found.parts["fleet"], found.path.parent))
+    return assignment(table, fleet, _availability(found.parts["availability"], seed), seed=seed)
+
+
+def _groups(tables: Sequence[FleetTable], folder: Path) -> tuple[Group, ...]:
+    profiles = [load_profile(profile_at(table.profile, folder)) for table in tables]
+    return tuple(
+        Group(profile, link_from(table.link, folder), table.count, table.behind)
+        for profile, table in zip(profiles, tables, strict=True)
     )
-
-
-def _to_blame(wanted: Wanted) -> str:
-    """Return the key of [task] without which the problem could be made."""
-    bare = replace(wanted, public=None, partition={"kind": "iid"}, train=None, test=None)
-    limited = replace(bare, train=wanted.train, test=wanted.test)
-    for key, easier in (("data", bare), ("subset", limited), ("public", replace(limited, public=wanted.public))):
-        try:
-            make_problem(easier, devices=1, seed=0)
-        except InputError:
-            return key
-    return "partition"
 
 
 def _check_models(found: Draft, problem: Problem) -> None:
@@ -276,8 +269,7 @@ def _check_method(found: Draft, experiment: Experiment, *, number: int, key: Run
         found.wrong(("method", number, "name"), str(error))
 
 
-def _availability(scenario: Scenario, seed: int) -> Availability:
-    table = scenario.availability
+def _availability(table: AvailabilityTable, seed: int) -> Availability:
     if table.kind == "always":
         return Always()
     return Markov(table.mean_online, table.mean_offline, seed)

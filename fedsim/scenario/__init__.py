@@ -1,23 +1,36 @@
 """A scenario: one experiment as a file, checked in full before anything runs."""
 
+from fedsim.scenario.assign import AssignTable
 from fedsim.scenario.document import json_schema, to_toml
 from fedsim.scenario.load import Draft, digest, draft, find, load, read, scenario_names
 from fedsim.scenario.options import option_defaults
 from fedsim.scenario.override import parse_override
 from fedsim.scenario.placing import placed
 from fedsim.scenario.schema import AsyncSchedule, HierarchicalSchedule, MethodTable, Scenario, SyncSchedule
-from fedsim.scenario.world import Catalogue, ModelTable, PublicTable, profile_at
+from fedsim.scenario.world import (
+    AvailabilityTable,
+    Catalogue,
+    FleetTable,
+    ModelTable,
+    PublicTable,
+    TaskTable,
+    profile_at,
+)
 
 __all__ = [
+    "AssignTable",
     "AsyncSchedule",
+    "AvailabilityTable",
     "Catalogue",
     "Draft",
+    "FleetTable",
     "HierarchicalSchedule",
     "MethodTable",
     "ModelTable",
     "PublicTable",
     "Scenario",
     "SyncSchedule",
+    "TaskTable",
     "digest",
     "draft",
     "find",
