@@ -1,4 +1,4 @@
-"""The command: run, check, devices, methods, scenarios, schema, explain."""
+"""The command: run, check, world, devices, methods, scenarios, schema, explain."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import fedsim.showing as show
 from fedsim.cli_devices import Json, devices
 from fedsim.errors import FedsimError, InputError, unknown
 from fedsim.showing import console, print_json
+from fedsim.units import parse
 
 app = typer.Typer(
     help="Emulate federated learning on an edge network: real training on a clock of measured devices.",
@@ -140,6 +141,32 @@ def check(
     else:
         for report in reports:
             show.survey(report)
+
+
+@app.command()
+def world(
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="A path, or the name of a packaged one.")],
+    changes: Set = [],  # noqa: B006
+    seeds: Annotated[str | None, typer.Option(metavar="LIST", help="Seeds, such as 0,1,2.")] = None,
+    devices: Annotated[str, typer.Option(metavar="N", help="How many devices at most, drawn by key.")] = "1000",
+    until: Annotated[str, typer.Option(metavar="TIME", help="How long they are looked at.")] = "24 h",
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder of the files.")] = Path("world"),
+    as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV in place of Parquet.")] = False,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    plugins: Plugin = [],  # noqa: B006
+) -> None:
+    """Write what happens in a scenario's world whoever runs in it: who is online when, what links carry."""
+    from fedsim.experiment import Where, prepare
+    from fedsim.histories import write
+
+    _import(plugins)
+    most, until_s = _whole("--devices", devices), parse(until, "time")
+    if not until_s:
+        raise InputError(f"--until {until!r}: nothing happens in no time; give more than 0 s")
+    experiment = prepare(scenario, _overrides(changes), Where(data_dir=data_dir), seeds=_seeds(seeds))
+    report = write(experiment, out, devices=most, until_s=until_s, as_csv=as_csv)
+    print_json(report) if as_json else show.world(report)
 
 
 @app.command()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedsim.dividing import assignment, to_blame, wanted_by
 from fedsim.errors import InputError, NeedsValues
 from fedsim.execute import Executor
 from fedsim.execute.cost_only import CostOnly
@@ -22,10 +23,11 @@ from fedsim.fleet import (
     load_profile,
     profile_names,
 )
+from fedsim.learn.assign import Assignment
 from fedsim.learn.datasets import dataset_names
 from fedsim.learn.models import MODELS
 from fedsim.learn.partition import PARTITIONS
-from fedsim.learn.problem import Problem, Wanted, initial_model, make_problem
+from fedsim.learn.problem import Problem, initial_model, make_problem
 from fedsim.methods import METHODS
 from fedsim.results import RunKey
 from fedsim.scenario import (
@@ -116,7 +118,7 @@ class Experiment:
         """Return the world that the methods of one seed have in common, with this method's first model."""
         table, problem = self.scenario, self.problems[key.seed]
         fleet, drawing = self._fleet(problem), Drawing(key.seed, self.folder)
-        availability, dynamics = laws_of(table, [group.profile for group in fleet.groups], drawing)
+        availability, dynamics = laws_of(table, _profiles(fleet), drawing)
         return World(
             fleet=fleet,
             availability=availability,
@@ -164,17 +166,11 @@ class Experiment:
         found = [*self.profiles, *(tier.edge for tier in world.topology.tiers if tier.edge)]
         rates = [(sorted(p.rates.items()), sorted(p.exact.items()), p.thermal, sorted(p.modes.items())) for p in found]
         radios = [g.profile.radio_for(g.link.technology) for g in world.fleet.groups]  # those in use alone
-        return hashlib.sha256(repr((parts, rates, radios, world.availability, world.dynamics)).encode()).hexdigest()[
-            :16
-        ]
+        whole = (parts, rates, radios, world.availability, world.dynamics)
+        return hashlib.sha256(repr(whole).encode()).hexdigest()[:16]
 
     def _fleet(self, problem: Problem) -> Fleet:
-        groups = [Group(self._worn(g), self._link(g.link), g.count, g.behind) for g in self.scenario.fleet]
-        return Fleet(tuple(groups), problem.samples)
-
-    def _worn(self, group: FleetTable) -> Profile:
-        profile = self._profile(group.profile)
-        return profile.in_mode(group.mode) if group.mode else profile
+        return Fleet(_groups(self.scenario.fleet, self.folder), problem.samples)
 
     def _link(self, value: str | Mapping[str, Any]) -> Link:
         return link_from(value, self.folder)
@@ -216,47 +212,43 @@ def _problems(found: Draft, data_dir: Path | None) -> dict[int, Problem]:
     """Load and divide the data for every seed, as far as the draft is sound; what does not fit goes into it."""
     if not found.parts.keys() >= {"task", "fleet"}:
         return {}
-    wanted = _wanted(found, data_dir)
+    wanted = wanted_by(found.parts["task"], found.path.parent, data_dir)
     devices = sum(group.count for group in found.parts["fleet"])
     problems: dict[int, Problem] = {}
     for seed in found.parts["run"].seeds if "run" in found.parts else [0]:
         try:
             like = next(iter(problems.values()), None)  # the seeds share one data set in memory
-            problems[seed] = make_problem(wanted, devices=devices, seed=seed, like=like)
+            assign = _assignment(found, seed)
+            problems[seed] = make_problem(wanted, devices=devices, seed=seed, like=like, assign=assign)
         except InputError as error:
-            found.wrong(("task", _to_blame(wanted)), str(error))
+            found.wrong(("task", to_blame(wanted, devices=devices, seed=seed)), str(error))
             break
     if problems:
         _check_models(found, next(iter(problems.values())))
     return problems
 
 
-def _wanted(found: Draft, data_dir: Path | None) -> Wanted:
-    task = found.parts["task"]
-    return Wanted(
-        data=task.data,
-        partition=task.partition.model_dump(),
-        public=task.public if task.public is None or isinstance(task.public, int) else task.public.model_dump(),
-        samples_per_device=task.samples_per_device,
-        folder=found.path.parent,
-        data_dir=data_dir,
-        tokens=task.tokens,
-        tokenizer=task.tokenizer,
-        train=task.subset.train,
-        test=task.subset.test,
+def _assignment(found: Draft, seed: int) -> Assignment | None:
+    """Return which shards go to which devices, if the scenario says and its tables are sound; raises InputError."""
+    table = found.parts["task"].assign
+    if table is None or not found.parts.keys() >= {"availability", "dynamics", "failures", "event"}:
+        return None
+    fleet = Fleet(_groups(found.parts["fleet"], found.path.parent))
+    availability, _ = laws_of(found.scenario, _profiles(fleet), Drawing(seed, found.path.parent))
+    return assignment(table, fleet, availability, seed=seed)
+
+
+def _profiles(fleet: Fleet) -> list[Profile]:
+    return [group.profile for group in fleet.groups]
+
+
+def _groups(tables: Sequence[FleetTable], folder: Path) -> tuple[Group, ...]:
+    own = [load_profile(profile_at(table.profile, folder)) for table in tables]
+    profiles = [profile.in_mode(t.mode) if t.mode else profile for profile, t in zip(own, tables, strict=True)]
+    return tuple(
+        Group(profile, link_from(table.link, folder), table.count, table.behind)
+        for profile, table in zip(profiles, tables, strict=True)
     )
-
-
-def _to_blame(wanted: Wanted) -> str:
-    """Return the key of [task] without which the problem could be made."""
-    bare = replace(wanted, public=None, partition={"kind": "iid"}, train=None, test=None)
-    limited = replace(bare, train=wanted.train, test=wanted.test)
-    for key, easier in (("data", bare), ("subset", limited), ("public", replace(limited, public=wanted.public))):
-        try:
-            make_problem(easier, devices=1, seed=0)
-        except InputError:
-            return key
-    return "partition"
 
 
 def _check_models(found: Draft, problem: Problem) -> None:

@@ -158,6 +158,22 @@ def _cost(row: Mapping[str, Any]) -> list[str]:
     return [short_time(row["seconds"]), short_energy(row["joules"]), *sizes, memory]
 
 
+def world(report: Mapping[str, Any]) -> None:
+    """Print what the histories of a world amount to, and the files that hold them."""
+    out, numbers = console(), ("devices", "time", "online", "changes per hour")
+    out.print(f"[bold]{escape(report['name'])}[/]")
+    made = table(out, "seed", *numbers, right=numbers)
+    for one in report["seeds"]:
+        shares = f"{one['online']:.1%}", f"{one['changes_per_h']:.3g}"
+        made.add_row(str(one["seed"]), str(one["devices"]), short_time(one["until_s"]), *shares)
+    out.print(made)
+    made = table(out, "file", "rows", "digest", right=("rows",))
+    for one in report["files"]:
+        made.add_row(one["file"], str(one["rows"]), one["digest"])
+    out.print(made)
+    out.print(f"files in {escape(report['out'])}", soft_wrap=True, highlight=False)
+
+
 def methods(found: Mapping[str, Mapping[str, Any]]) -> None:
     """Print methods with their options."""
     out = console()

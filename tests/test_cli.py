@@ -265,7 +265,9 @@ def test_explain_of_no_key_is_refused(key):
     assert ran.err.startswith(f"error: {EXPLAIN[key]}")
 
 
-@pytest.mark.parametrize("command", ["", "run", "check", "methods", "scenarios", "schema", "explain", "devices list"])
+@pytest.mark.parametrize(
+    "command", ["", "run", "check", "world", "methods", "scenarios", "schema", "explain", "devices list"]
+)
 def test_every_command_has_help(command):
     ran = fedsim(*command.split(), "--help")
     assert (ran.code, ran.err) == (0, "")

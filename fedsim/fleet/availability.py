@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fedsim.seeds import uniforms
 
@@ -22,6 +22,13 @@ class Availability(Protocol):
 
     def online(self, key: Key, at_s: float) -> bool: ...
     def next_change(self, key: Key, at_s: float) -> float: ...
+
+
+@runtime_checkable
+class Zoned(Protocol):
+    """An availability that knows in which time zone a device lives: seconds, rising eastwards."""
+
+    def zone_of(self, key: Key) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)

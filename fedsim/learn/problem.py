@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedsim.errors import InputError
+from fedsim.learn.assign import Assignment
 from fedsim.learn.data import Dataset, DataSize, Examples, Vocab, limited, set_aside
 from fedsim.learn.datasets import check_reading, load_dataset
 from fedsim.learn.models import MODELS, ModelSpec, make_spec
@@ -84,20 +85,27 @@ class Problem(Protocol):
     def size(self, ref: Ref) -> Sized: ...
 
 
-def make_problem(wanted: Wanted, *, devices: int, seed: int, like: Problem | None = None) -> Problem:
-    """Load and divide the data among *devices*, or divide that of a problem *like* this; raises InputError."""
+def make_problem(
+    wanted: Wanted, *, devices: int, seed: int, like: Problem | None = None, assign: Assignment | None = None
+) -> Problem:
+    """Load and divide the data among *devices*, or divide that of a problem *like* this; raises InputError.
+
+    assign: which shard goes to which device; None: the first to the first, and so on.
+    """
     if wanted.data == "synthetic":
         if wanted.public is not None:
             raise InputError("task.public is not to be had with data 'synthetic': remove it, or take a stored data set")
         if wanted.train or wanted.test:
             raise InputError("task.subset is not to be had with data 'synthetic': set task.samples_per_device instead")
+        assert assign is None, "there are no shards to assign"
         check_reading(wanted.data, wanted.reading)
         return Synthetic(SyntheticRule(seed_of(seed, "synthetic"), wanted.samples_per_device))
     if isinstance(like, Stored):
         dataset = like.data
     else:
         dataset = limited(_loaded(wanted.data, wanted), wanted.train, wanted.test)
-    return _stored(dataset, wanted, devices=devices, seed=seed)
+    stored = _stored(dataset, wanted, devices=devices, seed=seed)
+    return stored if assign is None else replace(stored, order=assign.order(stored.parts, dataset.train.y.numpy()))
 
 
 def initial_model(model: Mapping[str, Any], problem: Problem, seed: int, *, folder: Path = Path()) -> Ref:
@@ -182,17 +190,23 @@ class Synthetic:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stored:
-    """A data set in memory, divided by index arrays; *public* examples carry no labels."""
+    """A data set in memory, divided by index arrays; *public* examples carry no labels.
+
+    order: (n,) the part of each device; None: part i is that of device i. A shard's key names its part, so that what
+    was computed from it is found again, whoever has it.
+    """
 
     data: Dataset
     parts: list[NDArray[np.int64]]
     public_examples: Examples | None
     public: Ref | None
     test: Ref | None
+    order: NDArray[np.int64] | None = None
     samples: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "samples", [len(part) for part in self.parts])
+        samples = [len(self.parts[self._part(number)]) for number in range(len(self.parts))]
+        object.__setattr__(self, "samples", samples)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -211,13 +225,16 @@ class Stored:
         whole = hashlib.sha256(self.data.digest.encode() + (self.public.key.encode() if self.public else b""))
         for part in self.parts:
             whole.update(_digest(part).encode())
+        if self.order is not None:
+            whole.update(_digest(self.order).encode())
         return whole.hexdigest()[:16]
 
     def shard(self, number: int, key: Key) -> Ref:
-        return source("shard", data=self.data.digest, index=_digest(self.parts[number]), device=number)
+        part = self._part(number)
+        return source("shard", data=self.data.digest, index=_digest(self.parts[part]), device=part)
 
     def label_counts(self, number: int, key: Key) -> list[int]:
-        labels = self.data.train.y[torch.from_numpy(self.parts[number])].numpy()
+        labels = self.data.train.y[torch.from_numpy(self.parts[self._part(number)])].numpy()
         return [int(n) for n in np.bincount(labels, minlength=len(self.classes))]
 
     def value(self, ref: Ref) -> Examples:
@@ -234,6 +251,9 @@ class Stored:
             whole = self.data.train.size(len(self.classes))
             return DataSize(len(self.parts[params["device"]]), whole.shape, whole.classes, whole.item_bytes)
         return self.value(ref).size(len(self.classes), labelled=ref != self.public)
+
+    def _part(self, number: int) -> int:
+        return number if self.order is None else int(self.order[number])
 
 
 def _stored(dataset: Dataset, wanted: Wanted, *, devices: int, seed: int) -> Stored:

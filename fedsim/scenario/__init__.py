@@ -1,6 +1,7 @@
 """A scenario: one experiment as a file, checked in full before anything runs."""
 
 from fedsim.scenario.around import Catalogue, profile_at
+from fedsim.scenario.assign import AssignTable
 from fedsim.scenario.document import json_schema, to_toml
 from fedsim.scenario.laws import laws_of
 from fedsim.scenario.load import Draft, digest, draft, find, load, read, scenario_names
@@ -9,9 +10,10 @@ from fedsim.scenario.override import parse_override
 from fedsim.scenario.placing import placed
 from fedsim.scenario.presence import Drawing
 from fedsim.scenario.schema import AsyncSchedule, HierarchicalSchedule, MethodTable, Scenario, SyncSchedule
-from fedsim.scenario.world import FleetTable, ModelTable, PublicTable
+from fedsim.scenario.world import FleetTable, ModelTable, PublicTable, TaskTable
 
 __all__ = [
+    "AssignTable",
     "AsyncSchedule",
     "Catalogue",
     "Draft",
@@ -23,6 +25,7 @@ __all__ = [
     "PublicTable",
     "Scenario",
     "SyncSchedule",
+    "TaskTable",
     "digest",
     "draft",
     "find",

@@ -87,6 +87,11 @@ class Draft:
         """Return the scenario, or raise InputError with all that is wrong with it."""
         if self.errors:
             raise InputError("\n".join(self.errors))
+        return self.scenario
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario as far as it is sound."""
         return Scenario.model_construct(**self.parts)
 
     def _line(self, error: Any) -> str:

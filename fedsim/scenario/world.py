@@ -21,6 +21,7 @@ from pydantic import (
 from fedsim.errors import InputError
 from fedsim.fleet import link_from, link_names, load_profile
 from fedsim.scenario.around import Around, Catalogue, around, named, profile_at
+from fedsim.scenario.assign import Assign
 from fedsim.scenario.links import DESCRIBED, link_table
 from fedsim.scenario.options import Option, fill_options, options_of
 from fedsim.scenario.presence import GroupPresence
@@ -167,6 +168,7 @@ class TaskTable(Table):
     data: DataSet
     model: Annotated[ModelTable, NameAlone]
     partition: Annotated[PartitionTable, Field(default_factory=dict, validate_default=True)]
+    assign: Assign = None
     public: Public | None = None
     subset: SubsetTable = SubsetTable()
     samples_per_device: Count = 64

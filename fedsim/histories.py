@@ -1,0 +1,177 @@
+"""What `fedsim world` writes: what happens to sampled devices whoever runs in their world, as tables over time.
+
+A history is a function of a device and its world alone. What depends on the work a device was given, such as its
+battery's charge, is in the timeline of a run instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from fedsim.errors import InputError
+from fedsim.experiment import Experiment
+from fedsim.fleet import Capacity, Device
+from fedsim.results import RunKey, check_folder, make_folder
+from fedsim.seeds import seed_of
+from fedsim.sim import World
+from fedsim.timeline import write_table
+
+MOST_ROWS = 5_000_000  # of one history: about a minute, and 100 MB in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The *devices* of the world of one *seed* that are looked at, from time 0 until *until_s*."""
+
+    world: World
+    seed: int
+    devices: tuple[Device, ...]
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One table: its *name*, its columns after seed and device, and what makes the *rows* of a device in time order."""
+
+    name: str
+    columns: pa.Schema
+    rows: Callable[[Sample, Device], Iterator[tuple[Any, ...]]]
+
+
+def sample(world: World, seed: int, *, most: int, until_s: float) -> Sample:
+    """Draw at most *most* devices by key, so that a larger fleet keeps most of them; sorted by number."""
+    numbers = sorted(islice(world.fleet.candidates(seed_of(seed, "world")), min(most, len(world.fleet))))
+    return Sample(world, seed, tuple(map(world.fleet.device, numbers)), until_s)
+
+
+def online(found: Sample, device: Device) -> Iterator[tuple[float, float]]:
+    """Yield start and end of each time online, the last cut at the end of the sample."""
+    law, at_s, since_s = found.world.availability, 0.0, None
+    while at_s < found.until_s:
+        here = law.online(device.key, at_s)
+        if here and since_s is None:
+            since_s = at_s
+        if not here and since_s is not None:
+            yield since_s, at_s
+            since_s = None
+        at_s = law.next_change(device.key, at_s)
+    if since_s is not None:
+        yield since_s, found.until_s
+
+
+def rates(found: Sample, device: Device) -> Iterator[tuple[str, float, float]]:
+    """Yield way, time and rate of the device's own link at the start and at each change; nothing if it never varies."""
+    own = found.world.topology.route(device).own
+    assert own is not None, "a device has a link"
+    if own.link.varies is None:
+        return
+    for way in ("shared",) if own.link.shared else ("down", "up"):
+        capacity = own.capacity(found.seed, up=way == "up", own=True)
+        yield from ((way, at_s, rate) for at_s, rate in _changes(capacity, found.until_s))
+
+
+def _changes(capacity: Capacity, until_s: float) -> Iterator[tuple[float, float]]:
+    at_s, last = 0.0, None
+    while at_s < until_s:
+        rate = capacity.rate(at_s)
+        if rate != last:
+            yield at_s, rate
+        at_s, last = capacity.next_change(at_s), rate
+
+
+_TIME = pa.float64()
+AVAILABILITY = History("availability", pa.schema({"start_s": _TIME, "end_s": _TIME}), online)
+LINKS = History("links", pa.schema({"direction": pa.string(), "at_s": _TIME, "bytes_per_s": pa.float64()}), rates)
+HISTORIES = (AVAILABILITY, LINKS)
+
+
+def table(history: History, samples: Sequence[Sample]) -> pa.Table:
+    """Return a history of all devices of the *samples*, by seed and device; raises InputError above MOST_ROWS rows."""
+    schema = pa.schema([("seed", pa.int64()), ("device", pa.int64()), *history.columns])
+    made, rows = [schema.empty_table()], 0
+    for found in samples:
+        for number, device in enumerate(found.devices, 1):
+            lasting = list(islice(history.rows(found, device), MOST_ROWS + 1 - rows))
+            rows += len(lasting)
+            if rows > MOST_ROWS:
+                raise InputError(_too_many(history, found, number))
+            made.append(_columns(schema, (found.seed, device.id), lasting))
+    return pa.concat_tables(made).combine_chunks()
+
+
+def write(
+    experiment: Experiment, folder: Path, *, devices: int, until_s: float, as_csv: bool = False
+) -> dict[str, Any]:
+    """Write every history of a scenario's world into *folder*, all seeds in one file, and return what is in them.
+
+    The methods of a scenario live in one world, so there is one for them all.
+    """
+    check_folder("-o", folder)
+    label = experiment.scenario.method[0].label
+    samples = [
+        sample(experiment.world(RunKey(label, seed)), seed, most=devices, until_s=until_s)
+        for seed in experiment.problems
+    ]
+    return {
+        "name": experiment.scenario.name,
+        "digest": experiment.digest,
+        **write_samples(samples, folder, as_csv=as_csv),
+    }
+
+
+def write_samples(samples: Sequence[Sample], folder: Path, *, as_csv: bool = False) -> dict[str, Any]:
+    """Write every history of the *samples*; return the seeds' figures, and rows and digest of each file."""
+    made = {history.name: table(history, samples) for history in HISTORIES}
+    make_folder("-o", folder)
+    files = [_written(name, found, folder, as_csv=as_csv) for name, found in made.items()]
+    figures = [_figures(found, made[AVAILABILITY.name]) for found in samples]
+    return {"out": str(folder), "seeds": figures, "files": files}
+
+
+def _written(name: str, made: pa.Table, folder: Path, *, as_csv: bool) -> dict[str, Any]:
+    path = folder / f"{name}.{'csv' if as_csv else 'parquet'}"
+    _write_csv(made, path) if as_csv else write_table(made, path)
+    return {"file": path.name, "rows": made.num_rows, "digest": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
+
+
+def _write_csv(made: pa.Table, path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    csv.write_csv(made, temporary)
+    temporary.replace(path)
+
+
+def _figures(found: Sample, intervals: pa.Table) -> dict[str, Any]:
+    """Return the share of time online, and how often per hour a device comes or goes, of the devices of one seed."""
+    own = intervals.filter(pc.equal(intervals["seed"], found.seed))
+    starts, ends = (own[name].to_numpy() for name in ("start_s", "end_s"))
+    device_s = len(found.devices) * found.until_s
+    changes = int((starts > 0).sum() + (ends < found.until_s).sum())
+    return {
+        "seed": found.seed,
+        "devices": len(found.devices),
+        "until_s": found.until_s,
+        "online": float((ends - starts).sum()) / device_s,
+        "changes_per_h": 3600 * changes / device_s,
+    }
+
+
+def _columns(schema: pa.Schema, whose: tuple[int, int], rows: Sequence[tuple[Any, ...]]) -> pa.Table:
+    columns = zip(*((*whose, *row) for row in rows), strict=True) if rows else [()] * len(schema)
+    return pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema)
+
+
+def _too_many(history: History, found: Sample, number: int) -> str:
+    return (
+        f"{history.name}: more than {MOST_ROWS:,} rows by device {number} of {len(found.devices)} of seed "
+        f"{found.seed}: lower --devices, --until ({found.until_s:g} s) or the number of --seeds"
+    )
