@@ -3,6 +3,8 @@
 from fedsim.fleet.availability import Always, Availability, Markov
 from fedsim.fleet.capacity import Capacity, Constant, Variation
 from fedsim.fleet.cost import CostModel
+from fedsim.fleet.curve import Curve, curve_from, curve_names, load_curve
+from fedsim.fleet.diurnal import Diurnal
 from fedsim.fleet.fleet import NOMINAL, Condition, Device, Fleet, Group
 from fedsim.fleet.link import Link, link_from, link_names, load_link
 from fedsim.fleet.profile import Profile, load_profile, profile_names
@@ -18,7 +20,9 @@ __all__ = [
     "Condition",
     "Constant",
     "CostModel",
+    "Curve",
     "Device",
+    "Diurnal",
     "Fleet",
     "Group",
     "Hop",
@@ -30,8 +34,11 @@ __all__ = [
     "Topology",
     "Transport",
     "Variation",
+    "curve_from",
+    "curve_names",
     "link_from",
     "link_names",
+    "load_curve",
     "load_link",
     "load_profile",
     "peaks_only",

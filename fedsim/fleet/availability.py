@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from fedsim.seeds import uniforms
@@ -86,12 +87,18 @@ class _Marks:
             window += 1
 
     def _window(self, number: int) -> list[float]:
-        """Return the marks in window *number*, one mean long: Poisson(1) many, uniform in it."""
-        first, *draws = uniforms(*self.labels, number, 0)
-        count = _poisson_one(first)
-        for page in range(-(-(count - 7) // 8)):
-            draws += uniforms(*self.labels, number, page + 1)
-        return [(number + u) * self.mean_s for u in draws[:count]]
+        """Return the marks in window *number*, one mean long."""
+        return [mark * self.mean_s for mark in unit_marks(self.labels, number)]
+
+
+@lru_cache(1 << 14)
+def unit_marks(labels: tuple[int, ...], window: int) -> tuple[float, ...]:
+    """Return the marks of a keyed Poisson process of rate 1 in [*window*, *window* + 1): Poisson(1) many, uniform."""
+    first, *draws = uniforms(*labels, window, 0)
+    count = _poisson_one(first)
+    for page in range(-(-(count - 7) // 8)):
+        draws += uniforms(*labels, window, page + 1)
+    return tuple([window + u for u in draws[:count]])
 
 
 def _poisson_one(u: float) -> int:

@@ -23,7 +23,7 @@ PEAK_ONLY = "peak only"
 QUALITIES = ("measured training", "measured inference", PEAK_ONLY)
 _OPTIONAL = OpClass.ALLOCATE, OpClass.IMAGE
 _STEP = re.compile(rf".+/[1-9]\d*/[1-9]\d*(x[1-9]\d*)*/({'|'.join(map(re.escape, WAYS))})/[1-9]\d*")
-_NO_DEVICES = ("links", "radios", "topologies")  # files of the same folder
+_NO_DEVICES = ("availability", "links", "radios", "topologies")  # files of the same folder
 
 
 @dataclass(frozen=True, slots=True)
