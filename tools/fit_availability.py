@@ -151,7 +151,7 @@ def table(name: str, curve: Curve, found: tuple[dict[str, float], Seen]) -> list
     times_s, seen = found
     told, law = (", ".join(f"{q:.0f}" for q in qs) for qs in (seen.quantiles_s, quantiles(curve)))
     lines = [f"[{name}]", f"shares = {list(curve.shares)}"]
-    lines += [f'{key.removesuffix("_s")} = "{value:.4g} s"' for key, value in times_s.items()]
+    lines += [f'{key.removesuffix("_s")} = "{value:g} s"' for key, value in times_s.items()]
     lines += source(
         name, "shares", (f"mean over users, all days, {COLUMNS[name]}", "37 phones of one campus, a week each")
     )

@@ -13,6 +13,7 @@ from fedsim.fleet.hourly import Hourly
 from fedsim.seeds import uniforms
 
 _ZONE = 0x20AE  # keeps these draws apart from others of the same key
+_LIFE = 16  # numbers of chains in a life
 _SLACK = 1e-9  # in marks: rounding takes no time further than this over the edge of a window
 
 
@@ -21,7 +22,8 @@ class Diurnal:
     """On in a long stay or a short one, each an independent chain whose rates follow the local time of day.
 
     Time 0 of the run is *starts_at_s* after midnight in zone 0. A device lives in one of *zones* (seconds ahead of
-    zone 0, equal chances), and ahead of that by a normal deviate times *spread_s* of its own.
+    zone 0, equal chances), and ahead of that by a normal deviate times *spread_s* of its own. Laws of one seed put it
+    in the same place; of these, those of one *life* have the same marks, so that to charge and to be on WiFi are two.
     """
 
     curve: Curve
@@ -29,6 +31,7 @@ class Diurnal:
     zones: tuple[float, ...] = (0.0,)
     spread_s: float = 0.0
     starts_at_s: float = 0.0
+    life: int = 0
 
     def online(self, key: Key, at_s: float) -> bool:
         """Tell whether any chain is on."""
@@ -56,7 +59,7 @@ class Diurnal:
 
     def _stays(self, key: Key) -> Iterator[_Stay]:
         ahead_s = self._ahead_s(key) - MIDDLE_S
-        for number, chain in enumerate(self.curve.chains, 1):  # not 0: those marks are Markov's
+        for number, chain in enumerate(self.curve.chains, _LIFE * self.life + 1):  # not 0: those marks are Markov's
             begins = _Marks(chain.on, ahead_s, (self.seed, *key, 2 * number + 1))
             yield _Stay(begins, _Marks(chain.off, ahead_s, (self.seed, *key, 2 * number)))
 

@@ -50,7 +50,8 @@ def _starts(curve: Curve) -> tuple[Array, Array]:
 def _begin(curve: Curve, at: Array) -> Array:
     """Return the rates (times, 2) at which long and short stays begin."""
     on, _, short_on, _ = _rates(curve)
-    return np.column_stack([on, short_on])[(at // HOUR_S).astype(int)]
+    hour = (at // HOUR_S).astype(int)
+    return np.column_stack([on[hour], short_on[hour]])
 
 
 def _rates(curve: Curve) -> Array:

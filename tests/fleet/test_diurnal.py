@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
+import tomllib
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +19,11 @@ from fedsim.errors import InputError
 from fedsim.fleet.curve import Chain, Curve, curve_from, curve_names, load_curve
 from fedsim.fleet.diurnal import Diurnal
 from fedsim.fleet.hourly import DAY_S, HOUR_S, hourly
+from fedsim.fleet.packaged import packaged
 from fedsim.fleet.sessions import mean_session_s, survival
+from fedsim.units import parse
 
+ROOT = Path(__file__).parents[2]
 keys = st.tuples(st.integers(0, 9), st.integers(0, 10**6))
 times = st.floats(0.0, 1e6)
 rates = st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 1e-2)), min_size=24, max_size=24).filter(any)
@@ -212,6 +220,27 @@ def test_devices_come_and_go_independently():
 def test_another_seed_is_another_life():
     lives = [[Diurnal(load_curve("charging"), seed).online((0, 0), 900.0 * t) for t in range(100)] for seed in (0, 1)]
     assert lives[0] != lives[1]
+
+
+def test_two_lives_of_a_device_have_one_place_and_nothing_else_in_common():
+    level, zones = curve_from([0.5] * 24, long_stay_s=600.0), (0.0, 3600.0, 7200.0)
+    charging, wifi = (Diurnal(level, seed=3, zones=zones, spread_s=600.0, life=life) for life in (0, 1))
+    assert [charging.local_s((0, n), 0.0) for n in range(20)] == [wifi.local_s((0, n), 0.0) for n in range(20)]
+    lives = [[law.online((0, 0), 300.0 * t) for t in range(600)] for law in (charging, wifi)]
+    assert abs(np.corrcoef(lives)[0, 1]) < 0.15
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("FEDSIM_MEASUREMENTS" not in os.environ, reason="FEDSIM_MEASUREMENTS names no measurements")
+def test_the_tool_fits_the_packaged_curves_again(tmp_path):
+    made = tmp_path / "availability.toml"
+    command = [sys.executable, "tools/fit_availability.py", os.environ["FEDSIM_MEASUREMENTS"], "-o", str(made)]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True)
+    packed = tomllib.loads((packaged("device_profiles") / "availability.toml").read_text("utf-8"))
+    for name, curve in tomllib.loads(made.read_text("utf-8")).items():
+        assert curve["shares"] == packed[name]["shares"]
+        for key in ("long_stay", "short_stay", "short_every"):
+            assert parse(curve[key], "time") == pytest.approx(parse(packed[name][key], "time"), rel=0.02)
 
 
 @pytest.mark.parametrize("name", curve_names())
