@@ -6,6 +6,8 @@ from fedsim.fleet.capacity import Capacity, Constant, Variation
 from fedsim.fleet.charging import Charging
 from fedsim.fleet.combined import Absent, All, ByGroup, all_of
 from fedsim.fleet.cost import CostModel
+from fedsim.fleet.curve import Curve, curve_from, curve_names, load_curve
+from fedsim.fleet.diurnal import Diurnal
 from fedsim.fleet.dynamics import STILL, Clock, Dynamics
 from fedsim.fleet.failures import Crashes, Event, Failures, Members, Spared
 from fedsim.fleet.fleet import NOMINAL, Condition, Device, Fleet, Group
@@ -35,7 +37,9 @@ __all__ = [
     "Constant",
     "CostModel",
     "Crashes",
+    "Curve",
     "Device",
+    "Diurnal",
     "Dynamics",
     "Event",
     "Failures",
@@ -59,8 +63,11 @@ __all__ = [
     "Transport",
     "Variation",
     "all_of",
+    "curve_from",
+    "curve_names",
     "link_from",
     "link_names",
+    "load_curve",
     "load_link",
     "load_profile",
     "peaks_only",

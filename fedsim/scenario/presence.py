@@ -29,14 +29,25 @@ _DAY_S = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What a table makes its law from beside itself: the seed of its draws, and where relative paths start."""
+    """What a table makes its law from beside itself: the seed of its draws, and where relative paths start.
+
+    ``root`` is the seed of the whole scenario's laws: by it a device lives in one time zone under all of them, of
+    which each has a ``life`` of its own.
+    """
 
     seed: int
     folder: Path
+    root: int
+    life: int = 0
+
+    @classmethod
+    def of(cls, seed: int, folder: Path) -> Drawing:
+        """Return what a scenario's tables draw from under one seed."""
+        return cls(seed, folder, root=seed)
 
     def at(self, *labels: object) -> Drawing:
         """Return where a part of the law draws from."""
-        return Drawing(seed_of(self.seed, *labels), self.folder)
+        return Drawing(seed_of(self.seed, *labels), self.folder, self.root, seed_of(self.life, *labels) >> 31)
 
 
 class PartTable(Table):
@@ -122,7 +133,8 @@ class DiurnalPart(PartTable):
 
     def law(self, drawing: Drawing) -> Availability:
         curve = load_curve(self.curve) if isinstance(self.curve, str) else self.curve.curve()
-        return Diurnal(curve, drawing.seed, tuple(self.zones), spread_s=self.spread, starts_at_s=self.starts_at)
+        hours = {"spread_s": self.spread, "starts_at_s": self.starts_at}
+        return Diurnal(curve, drawing.root, tuple(self.zones), **hours, life=drawing.life)
 
 
 class RecordedPart(PartTable):
@@ -139,7 +151,7 @@ class RecordedPart(PartTable):
     @model_validator(mode="after")
     def _readable(self, info: ValidationInfo) -> RecordedPart:
         try:
-            self.law(Drawing(0, around(info).folder))
+            self.law(Drawing.of(0, around(info).folder))
         except InputError as error:
             raise said(str(error)) from None
         return self
@@ -270,9 +282,13 @@ class AllTable(_Whole, AllPart):
 
 
 _TABLES: dict[str, type[Table]] = {
-    "always": AlwaysTable, "markov": MarkovTable, "diurnal": DiurnalTable, "trace": RecordedTable, "battery": BatteryTable,
+    "always": AlwaysTable,
+    "markov": MarkovTable,
+    "diurnal": DiurnalTable,
+    "trace": RecordedTable,
+    "battery": BatteryTable,
     "all": AllTable,
-}  # fmt: skip
+}
 AvailabilityTable = Annotated[
     AlwaysTable | MarkovTable | DiurnalTable | RecordedTable | BatteryTable | AllTable, by_kind(_TABLES, "markov")
 ]

@@ -1,0 +1,115 @@
+"""Devices that come and go with the hour of their day, in long stays and short ones: docs/decisions/0012."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from fedsim.fleet.availability import Key, unit_marks
+from fedsim.fleet.curve import MIDDLE_S, Curve
+from fedsim.fleet.hourly import Hourly
+from fedsim.seeds import uniforms
+
+_ZONE = 0x20AE  # keeps these draws apart from others of the same key
+_LIFE = 16  # numbers of chains in a life
+_SLACK = 1e-9  # in marks: rounding takes no time further than this over the edge of a window
+
+
+@dataclass(frozen=True, slots=True)
+class Diurnal:
+    """On in a long stay or a short one, each an independent chain whose rates follow the local time of day.
+
+    Time 0 of the run is *starts_at_s* after midnight in zone 0. A device lives in one of *zones* (seconds ahead of
+    zone 0, equal chances), and ahead of that by a normal deviate times *spread_s* of its own. Laws of one seed put it
+    in the same place; of these, those of one *life* have the same marks, so that to charge and to be on WiFi are two.
+    """
+
+    curve: Curve
+    seed: int
+    zones: tuple[float, ...] = (0.0,)
+    spread_s: float = 0.0
+    starts_at_s: float = 0.0
+    life: int = 0
+
+    def online(self, key: Key, at_s: float) -> bool:
+        """Tell whether any chain is on."""
+        return any(stay.lasts(at_s) for stay in self._stays(key))
+
+    def next_change(self, key: Key, at_s: float) -> float:
+        """Return the first time after *at_s* when the last stay has ended, or the first begins."""
+        stays, end_s = tuple(self._stays(key)), at_s
+        while lasting := next((stay for stay in stays if stay.lasts(end_s)), None):
+            end_s = lasting.ends.following(end_s)
+        return end_s if end_s > at_s else min(stay.begins.following(at_s) for stay in stays)
+
+    def zone_of(self, key: Key) -> float:
+        """Return how far the device's zone is ahead of zone 0 (s), without what is its own."""
+        return self.zones[int(_place(self.seed, *key)[0] * len(self.zones))]
+
+    def local_s(self, key: Key, at_s: float) -> float:
+        """Return the seconds since the midnight of the device's own first day."""
+        return at_s + self._ahead_s(key)
+
+    def _ahead_s(self, key: Key) -> float:
+        if len(self.zones) == 1 and not self.spread_s:
+            return self.starts_at_s + self.zones[0]
+        return self.starts_at_s + self.zone_of(key) + self.spread_s * _place(self.seed, *key)[1]
+
+    def _stays(self, key: Key) -> Iterator[_Stay]:
+        ahead_s = self._ahead_s(key) - MIDDLE_S
+        for number, chain in enumerate(self.curve.chains, _LIFE * self.life + 1):  # not 0: those marks are Markov's
+            begins = _Marks(chain.on, ahead_s, (self.seed, *key, 2 * number + 1))
+            yield _Stay(begins, _Marks(chain.off, ahead_s, (self.seed, *key, 2 * number)))
+
+
+@lru_cache(1 << 14)
+def _place(seed: int, group: int, index: int) -> tuple[float, float]:
+    """Return a uniform and a normal number of the device's own."""
+    zone, u, v, *_ = uniforms(seed, group, index, _ZONE)
+    return zone, math.sqrt(-2 * math.log1p(-u)) * math.cos(2 * math.pi * v)
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """A keyed Poisson process, over all of time: one of rate 1, read by the clock that *rate* is.
+
+    Times are those of the run, which that clock is *ahead_s* of; both questions compare the same rounded ones.
+    """
+
+    rate: Hourly
+    ahead_s: float
+    labels: tuple[int, ...]
+
+    def last(self, at_s: float) -> float:
+        """Return the last mark at or before *at_s*; windows go back beyond time 0."""
+        window = math.floor(self.rate.integral(at_s + self.ahead_s) + _SLACK)
+        while True:
+            earlier = [t for t in self._window(window) if t <= at_s]
+            if earlier:
+                return max(earlier)
+            window -= 1
+
+    def following(self, at_s: float) -> float:
+        """Return the first mark after *at_s*."""
+        window = math.floor(self.rate.integral(at_s + self.ahead_s) - _SLACK)
+        while True:
+            later = [t for t in self._window(window) if t > at_s]
+            if later:
+                return min(later)
+            window += 1
+
+    def _window(self, number: int) -> list[float]:
+        return [self.rate.when(mark) - self.ahead_s for mark in unit_marks(self.labels, number)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stay:
+    """One chain of a device."""
+
+    begins: _Marks
+    ends: _Marks
+
+    def lasts(self, at_s: float) -> bool:
+        return self.begins.last(at_s) > self.ends.last(at_s)
