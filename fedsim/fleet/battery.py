@@ -102,11 +102,14 @@ def _time_up(law: BatteryLaw, charge_j: float, level_j: float, *, net_w: float) 
 
 
 def _slows(law: BatteryLaw, net_w: float) -> tuple[float, float, float]:
-    """Return the charge from which on less than *net_w* is accepted, and then the rate (1/s) and what it tends to."""
+    """Return the charge from which on less than *net_w* is accepted, and then the rate (1/s) and what it tends to.
+
+    The first lies beyond the capacity where that much is accepted to the end.
+    """
     above_j = (1 - law.knee) * law.capacity_j
     falls_w = (1 - law.full) * law.charger_w
-    if net_w <= law.full * law.charger_w or not above_j * falls_w:
-        return law.capacity_j, 0.0, math.inf
+    if not above_j * falls_w:
+        return math.inf, 0.0, math.inf
     slope = falls_w / above_j
     beyond = law.capacity_j + law.full * law.charger_w / slope
     return beyond - net_w / slope, slope, beyond

@@ -147,7 +147,7 @@ def shared_thermals() -> Mapping[str, Table]:
 
 
 def checked(law: Thermal, where: str, idle_w: float) -> Thermal:
-    """Return *law* if a device that idles at *idle_w* can live by it; raises InputError, naming *where* it was given."""
+    """Return *law* if a device that idles at *idle_w* can live by it; raises InputError, which begins with *where*."""
     if not law.tau_s:
         raise InputError(f"{where}: tau is 0 s; write how long 63 % of a change of temperature takes")
     if law.resume_c >= law.limit_c:

@@ -169,3 +169,11 @@ def test_a_phone_on_its_charger_gains_what_was_measured() -> None:
     assert gained * 10 == pytest.approx(CHARGE_PER_H - USE_PER_H)
     late = charge_after(law, 0.96 * 43_200.0, 60.0, plugged=True, out_w=law.use_w).charge_j / 43_200.0 - 0.96
     assert 0.09 < late * 60 < 0.16
+
+
+@pytest.mark.parametrize(("knee", "full"), [(1.0, 0.2), (0.5, 1.0)])
+def test_a_charger_that_never_slows_down_fills_it_on_a_straight_line(knee: float, full: float) -> None:
+    law = BatteryLaw(1000.0, 10.0, knee=knee, full=full)
+    assert charge_after(law, 400.0, 50.0, plugged=True, out_w=2.0).charge_j == 800.0
+    assert charge_after(law, 400.0, 80.0, plugged=True, out_w=2.0).charge_j == 1000.0
+    assert time_to(law, 400.0, 1000.0, plugged=True, out_w=2.0) == 75.0
