@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
+from fedsim.errors import InputError
 from fedsim.seeds import uniforms
 
 Key = tuple[int, int]
@@ -29,6 +30,14 @@ class Zoned(Protocol):
     """An availability that knows in which time zone a device lives: seconds, rising eastwards."""
 
     def zone_of(self, key: Key) -> float: ...
+
+
+def zone_in(law: Availability, key: Key) -> float:
+    """Return the time zone in which *law* lets a device live; raises InputError where it knows none."""
+    if not isinstance(law, Zoned):
+        where = f"device {key[1]} of group {key[0]}"
+        raise InputError(f"{where} lives in no time zone: give its availability kind = 'diurnal'")
+    return law.zone_of(key)
 
 
 @dataclass(frozen=True, slots=True)

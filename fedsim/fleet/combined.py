@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fedsim.errors import InputError
-from fedsim.fleet.availability import Always, Availability, Key, Zoned
+from fedsim.fleet.availability import Always, Availability, Key, Zoned, zone_in
 
 _HORIZON_S = 366 * 86400.0
 
@@ -37,21 +36,13 @@ class All:
 
     def zone_of(self, key: Key) -> float:
         """Return the time zone that the first part with any says; raises InputError where none does."""
-        return _zone(next((part for part in self.parts if isinstance(part, Zoned)), self.parts[0]), key)
+        return zone_in(next((part for part in self.parts if isinstance(part, Zoned)), self.parts[0]), key)
 
 
 def all_of(*parts: Availability) -> Availability:
     """Return what is on while every part is, as simply as can be."""
     binding = tuple(part for part in parts if not isinstance(part, Always))
     return All(binding) if len(binding) > 1 else binding[0] if binding else Always()
-
-
-def _zone(part: Availability, key: Key) -> float:
-    if not isinstance(part, Zoned):
-        raise InputError(
-            f"device {key[1]} of group {key[0]} lives in no time zone: give its availability kind = 'diurnal'"
-        )
-    return part.zone_of(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +59,7 @@ class ByGroup:
 
     def zone_of(self, key: Key) -> float:
         """Return the time zone of a device; raises InputError where its law knows none."""
-        return _zone(self.laws[key[0]], key)
+        return zone_in(self.laws[key[0]], key)
 
 
 @dataclass(frozen=True, slots=True)

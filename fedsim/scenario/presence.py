@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from fedsim.errors import InputError
-from fedsim.fleet import Always, Availability, Charging, Markov, all_of
+from fedsim.fleet import Always, Availability, Charging, Markov, all_of, remembered
 from fedsim.fleet.battery import CHARGE_PER_H, USE_PER_H
 from fedsim.fleet.curve import Curve, curve_from, curve_names, load_curve
 from fedsim.fleet.diurnal import Diurnal
@@ -83,7 +83,7 @@ class MarkovPart(PartTable):
     mean_offline: Span = 600.0
 
     def law(self, drawing: Drawing) -> Availability:
-        return Markov(self.mean_online, self.mean_offline, drawing.seed)
+        return remembered(Markov(self.mean_online, self.mean_offline, drawing.seed))
 
 
 def _curve(value: Any) -> Any:
@@ -134,7 +134,7 @@ class DiurnalPart(PartTable):
     def law(self, drawing: Drawing) -> Availability:
         curve = load_curve(self.curve) if isinstance(self.curve, str) else self.curve.curve()
         hours = {"spread_s": self.spread, "starts_at_s": self.starts_at}
-        return Diurnal(curve, drawing.root, tuple(self.zones), **hours, life=drawing.life)
+        return remembered(Diurnal(curve, drawing.root, tuple(self.zones), **hours, life=drawing.life))
 
 
 class RecordedPart(PartTable):

@@ -113,7 +113,7 @@ class Batteries:
         """Note whether the battery is empty; within a stretch the charge goes one way, so that its end tells all."""
         assert self._charging is not None
         share = book.charge_j / law.capacity_j
-        if share <= self._charging.floor + 1e-12:
+        if share <= self._charging.floor + 1e-9:
             book.empty = True
         elif share >= self._charging.resume:
             book.empty = False

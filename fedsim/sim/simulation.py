@@ -129,11 +129,6 @@ class Simulation:
             plugged=self.batteries.plugged(device, now_s),
         )
 
-    def seen(self, device: Device) -> Device:
-        """Return *device* as it reports itself now."""
-        known = self.dynamics.reported and self.dynamics is not STILL
-        return replace(device, now=self.condition(device)) if known else device
-
     def connection(self, device: Device) -> Connection:
         """Return a connection between *device* and whom it works for, not yet open."""
         return Connection(self.network, self.edges.route(device), device.radio)
@@ -284,11 +279,13 @@ class Simulation:
         if self.batteries.ready_s(device, self.now_s) > self.now_s:
             self._refuse(device, "battery", asked)
             return
-        work = self.method.plan(self, self._state, self.seen(device)) if device.samples else None
+        present = self.condition(device)
+        seen = replace(device, now=present) if self.dynamics.reported else device
+        work = self.method.plan(self, self._state, seen) if device.samples else None
         if work is None:
             self._refuse(device, "declined", asked)
             return
-        present, errand = self.condition(device), self.pricing.errand(device.profile, work, self._holds(device))
+        errand = self.pricing.errand(device.profile, work, self._holds(device))
         if errand.memory_bytes > device.profile.memory_bytes * present.memory:
             self._refuse(device, "oom", asked)
             return

@@ -22,13 +22,31 @@ PARTS = (
     "{kind = 'markov', mean_online = '40 min', mean_offline = '10 min'}",
 )
 OFF = ['availability={kind = "always"}']
+LEVELS = {
+    "load": "{every = '10 min', lasts = '2 min'}",
+    "clock": "{every = '1 h', lasts = '10 min'}",
+    "memory": "{every = '30 min', lasts = '5 min'}",
+    "storage": "{every = '1 h', lasts = '5 min'}",
+}
+FAILURES = {
+    "dropout": "0.05",
+    "crash": "{every = '10 h', lasts = '1 min'}",
+    "outage": "{every = '1 h', lasts = '20 s'}",
+    "corrupted": "0.01",
+    "truncated": "0.01",
+    "leave": "'100 h'",
+    "late": "{share = 0.1, within = '1 h'}",
+}
+EVENTS = (
+    "{at = '5 min', what = 'slow', lasts = '5 min'}",
+    "{at = '20 min', what = 'leave', group = 0, share = 0.1}",
+)
 ON = [
     f"availability={{kind = 'all', of = [{', '.join(PARTS)}]}}",
-    "dynamics={thermal = true, load = {every = '10 min', lasts = '2 min'}, clock = {every = '1 h', lasts = '10 min'}, "
-    + "memory = {every = '30 min', lasts = '5 min'}, storage = {every = '1 h', lasts = '5 min'}}",
-    "failures={dropout = 0.05, crash = {every = '10 h', lasts = '1 min'}, outage = {every = '1 h', lasts = '20 s'}, "
-    + "corrupted = 0.01, truncated = 0.01, leave = '100 h', late = {share = 0.1, within = '1 h'}}",
-    "event=[{at = '5 min', what = 'slow', lasts = '5 min'}, {at = '20 min', what = 'leave', group = 0, share = 0.1}]",
+    "dynamics.thermal=true",
+    *(f"dynamics.{name}={level}" for name, level in LEVELS.items()),
+    *(f"failures.{name}={failure}" for name, failure in FAILURES.items()),
+    f"event=[{', '.join(EVENTS)}]",
 ]
 
 
