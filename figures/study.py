@@ -79,14 +79,15 @@ def first_time(rows: pd.DataFrame, target: float | None) -> float:
 
 # --- Means over seeds -----------------------------------------------------------------------------------
 def deviation(values: pd.Series[float]) -> float:
-    """Return the standard deviation over seeds; NaN of one."""
-    return float(values.std()) if len(values) > 1 else math.nan
+    """Return the standard deviation over seeds; NaN of one, and where something never happened."""
+    return float(values.std()) if len(values) > 1 and np.isfinite(values).all() else math.nan
 
 
 def half_width(differences: pd.Series[float]) -> float:
-    """Return half of the 95 % Student-t interval of a mean of paired differences; NaN under three of them."""
+    """Return half of the 95 % Student-t interval of a mean of paired differences; NaN of fewer than three."""
     n = len(differences)
-    return float(student.ppf(0.975, n - 1) * differences.std() / n**0.5) if n >= 3 else math.nan
+    known = n >= 3 and differences.notna().all()
+    return float(student.ppf(0.975, n - 1) * differences.std() / n**0.5) if known else math.nan
 
 
 def median(times: pd.Series[float]) -> float:
@@ -116,7 +117,7 @@ def gap(mean: float, half: float, *, digits: int = 1) -> str:
     if math.isnan(mean):
         return ""
     ends = "" if math.isnan(half) else f" [{mean - half:+.{digits}f}, {mean + half:+.{digits}f}]"
-    return f"{mean:+.{digits}f}{ends}"
+    return f"{round(mean, digits) + 0.0:+.{digits}f}{ends}"  # not -0.0
 
 
 def times_said(times: pd.Series[float], unit: str) -> str:
