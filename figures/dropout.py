@@ -86,10 +86,11 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
 def to_none(rows: pd.DataFrame) -> pd.DataFrame:
     """Return mean paired differences to rate 0 by method, policy and rate, and half of their intervals."""
     key = ["method", "policy", "seed"]
-    base = rows[rows.rate == 0].set_index(key)[VALUES]
-    there = rows[rows.rate > 0].set_index([*key, "rate"])[VALUES]
-    gaps = there.to_numpy() - base.reindex(there.index.droplevel("rate")).to_numpy()
-    by = pd.DataFrame(np.where(np.isfinite(gaps), gaps, np.nan), there.index, VALUES).groupby(BY, sort=False)
+    known = rows.assign(**rows[VALUES].where(np.isfinite(rows[VALUES])))
+    base = known[known.rate == 0].set_index(key)[VALUES]
+    there = known[known.rate > 0].set_index([*key, "rate"])[VALUES]
+    gaps = there - base.reindex(there.index.droplevel("rate")).set_axis(there.index)
+    by = gaps.groupby(BY, sort=False)
     means = by.agg(lambda differences: differences.mean(skipna=False))
     return means.add_suffix("_gap").join(by.agg(half_width).add_suffix("_half"))
 
