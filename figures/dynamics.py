@@ -4,7 +4,8 @@
 
 Reads results folders of `fedsim run`, one per study, and draws a row of panels for each; prints Markdown tables and
 writes dynamics.csv, dynamics-classes.csv and dynamics.png. Accuracy by class and label is there for scenarios with
-run.by_label = true. Bars and bands are standard deviations over seeds. Needs matplotlib.
+run.by_label = true. Bands reach from the lowest to the highest seed, error bars are standard deviations. Needs
+matplotlib.
 """
 
 from __future__ import annotations
@@ -196,11 +197,11 @@ def draw_curves(axes: Axes, rows: pd.DataFrame, looks: Looks) -> None:
     for method, own in rows.groupby("method", sort=False):
         times = np.linspace(0, own.at_s.max(), GRID)
         seeds = [np.interp(times, run.at_s, 100 * run.accuracy) for _, run in own.groupby("seed")]
-        mean, sd = np.mean(seeds, axis=0), np.std(seeds, axis=0, ddof=1) if len(seeds) > 1 else 0.0
-        color = looks[method]["color"]
+        mean, color = np.mean(seeds, axis=0), looks[method]["color"]
         axes.plot(times / UNITS[unit], mean, **looks[method], lw=1.5)
         axes.plot(times[-1] / UNITS[unit], mean[-1], "o", color=color, ms=3.5)
-        axes.fill_between(times / UNITS[unit], mean - sd, mean + sd, color=color, alpha=0.15, lw=0)
+        band = np.min(seeds, axis=0), np.max(seeds, axis=0)
+        axes.fill_between(times / UNITS[unit], *band, color=color, alpha=0.12, lw=0)
     axes.set(xlim=(0, 1.02 * rows.at_s.max() / UNITS[unit]), ylim=(0, None))
     axes.set_xlabel(f"virtual time ({unit})", fontsize=8)
     axes.tick_params(axis="y", labelsize=8)
@@ -249,7 +250,7 @@ def explain(axes: dict[str, Axes], looks: Looks, shapes: dict[str, str]) -> None
         above = offset_copy(one.transAxes, one.figure, y=16, units="points")
         where = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1), "bbox_transform": above, "borderaxespad": 0}
         if name in keys:
-            one.legend(handles=keys[name], **where, ncols=-(-len(keys[name]) // 3), frameon=False, fontsize=8)
+            one.legend(handles=keys[name], **where, ncols=-(-len(keys[name]) // 4), frameon=False, fontsize=8)
 
 
 def mark(shape: str, label: str, line: str = "") -> Line2D:

@@ -15,8 +15,8 @@ from scipy.stats import t as student
 from fedsim.fairness import by_run
 from fedsim.results import Results
 
-# Okabe and Ito's colours, told apart with any colour vision; shapes and dashes tell them too
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe and Ito's colours, grey for black, told apart with any colour vision; shapes and dashes tell them too
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
 SHAPES = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", ":", "-.")
 RUN = ["study", "method", "seed"]

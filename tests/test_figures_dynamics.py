@@ -92,6 +92,13 @@ def test_participation_is_that_of_the_whole_fleet(study, results):
     assert rows.jain.to_dict() == by_run(results, devices=6).to_dict()
 
 
+def test_participation_is_that_of_a_fleet_of_which_only_a_few_are_listed(study, tmp_path):
+    fleet, task = [{"profile": "laptop", "count": 10_001}], {"data": "synthetic", "model": "mlp"}
+    still, schedule = {"kind": "always"}, {"kind": "sync", "rounds": 1, "cohort": 3}
+    path = scenario(tmp_path, fleet=fleet, task=task, availability=still, schedule=schedule)
+    assert list(study.outcomes([executed(path, "cost-only").path]).jain) == [3 / 10_001]
+
+
 @pytest.mark.parametrize(
     ("times", "said"),
     [
