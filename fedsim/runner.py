@@ -126,6 +126,7 @@ def _once(experiment: Experiment, key: RunKey, *, path: Path, how: How) -> dict[
     executor = build(choice, sources=problem, measure=measure, root=how.where.values, fresh=fresh)
     evaluation = Evaluation(
         executor, problem.test, every=experiment.scenario.run.evaluate_every, window=choice.window,
+        by_label=experiment.scenario.run.by_label,
         moved=(lambda version, at_s: progress.moved(key, version, at_s)) if progress else None,
     )  # fmt: skip
     try:

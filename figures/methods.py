@@ -33,10 +33,14 @@ def last_rows(folders: list[Path]) -> pd.DataFrame:
 
 
 def curves(folders: list[Path]) -> pd.DataFrame:
-    """Return all evaluations; ``label`` is the method, followed by the model's name unless it is the first."""
+    """Return all evaluations on the whole test set.
+
+    ``label`` is the method, followed by the model's name unless it is the first.
+    """
     frames = []
     for folder in folders:
         found = Results.find(folder).metrics.astype({"method": str, "model": str})
+        found = found[found.split == "test"]
         first = found.groupby("method").model.transform("first")
         others = found.method + ": " + found.model
         frames.append(found.assign(label=found.method.where(found.model == first, others)))

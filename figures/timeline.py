@@ -61,7 +61,8 @@ def draw_spans(axes: Axes, spans: pd.DataFrame, devices: pd.DataFrame, *, until_
 
 def draw_accuracy(axes: Axes, metrics: pd.DataFrame) -> None:
     """Draw test accuracy over virtual time, a line per run."""
-    for colour, (key, run) in zip(LINES, metrics.groupby(["method", "seed"], observed=True), strict=False):
+    runs = metrics[metrics.split == "test"].groupby(["method", "seed"], observed=True)
+    for colour, (key, run) in zip(LINES, runs, strict=False):
         axes.step(run.at_s, run.accuracy, where="post", color=colour, label=f"{key[0]}, seed {key[1]}", linewidth=1.4)
     axes.set(xlabel="virtual time (s)", ylabel="test accuracy", ylim=(0, 1), xlim=(0, None))
     axes.grid(alpha=0.3)

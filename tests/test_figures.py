@@ -18,7 +18,9 @@ STEADY = {"availability": {"kind": "always"}, "task": TASK}
 def script(name):
     spec = importlib.util.spec_from_file_location(f"figures_{name}", ROOT / "figures" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "figures")  # as for a script that is run
+        spec.loader.exec_module(module)
     return module
 
 

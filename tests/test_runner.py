@@ -76,6 +76,42 @@ def test_the_last_version_is_evaluated_however_seldom_others_are(tmp_path):
     assert list(metrics[metrics.method == "fedavg"].version) == [0, 3, 5]
 
 
+LABELLED = {"evaluate_every": 2, "by_label": True, "target": {"accuracy": 0.05}}
+
+
+def evaluated(folder, by_label, **changes):
+    """Run the small scenario with a target and every second version evaluated."""
+    tables = changed(run={**LABELLED, "by_label": by_label}, schedule__rounds=3, **changes)
+    return fedsim.run(write(folder, tables), out=folder / "out", cache=folder / "cache")
+
+
+def test_labels_weighted_by_their_examples_are_as_good_as_the_whole_test_set(tmp_path):
+    made = evaluated(tmp_path, by_label=True, task__data="digits", task__samples_per_device=...)
+    (problem,) = prepare(made.path / "scenario.toml", {}, Where()).problems.values()
+    counts = np.bincount(problem.data.test.y.numpy())
+    whole, parts = (made.metrics[(made.metrics.split == "test") == whole] for whole in (True, False))
+    assert set(parts.split) == {f"label-{k}" for k in range(10)}
+    assert len(parts) == 10 * len(whole) == 10 * 2 * 3
+    for metric, off in (("accuracy", 1e-12), ("loss", 1e-5)):
+        weighted = parts[metric].to_numpy().reshape(-1, 10) @ counts / counts.sum()
+        assert weighted == pytest.approx(whole[metric].to_numpy(), abs=off)
+
+
+def test_labels_change_no_other_row_and_no_timeline(tmp_path):
+    without, made = (evaluated(tmp_path, by_label) for by_label in (False, True))
+    whole = made.metrics[made.metrics.split == "test"].assign(run=without.path.name)
+    assert whole.to_dict("records") == without.metrics.to_dict("records")
+    assert digests(made) == digests(without)
+    for name in ("accuracy", "to_target", "status"):
+        assert [one[name] for one in made.summary["runs"]] == [one[name] for one in without.summary["runs"]]
+
+
+def test_where_nothing_is_computed_there_is_a_row_for_all_labels_together(tmp_path):
+    tables = changed(run=LABELLED)
+    made = fedsim.run(write(tmp_path, tables), out=tmp_path / "out", executor="cost-only")
+    assert (set(made.metrics.split), made.metrics.accuracy.isna().all()) == ({"test"}, True)
+
+
 def test_the_scenario_that_was_run_lies_beside_the_results_and_runs_again(tmp_path):
     results = fedsim.run(write(tmp_path), {"schedule.rounds": 3}, out=tmp_path / "out", executor="cost-only")
     again = fedsim.run(results.path / "scenario.toml", out=tmp_path / "again", executor="cost-only")

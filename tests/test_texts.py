@@ -18,7 +18,7 @@ LSTM = {"name": "lstm", "hidden": 16, "depth": 1}
 TINY = {"dim": 16, "heads": 2, "depth": 1, "ffn": 32}
 
 
-def ran(folder, model, *, data="sst2", rounds=4, lr=0.01, **task):
+def ran(folder, model, *, data="sst2", rounds=4, lr=0.01, by_label=False, **task):
     """Run fedavg on texts in *folder* with tokens and training to suit."""
     tables = {
         "task": {"data": data, "model": model, "partition": {"kind": "iid"}, "tokens": 12, **task},
@@ -26,6 +26,7 @@ def ran(folder, model, *, data="sst2", rounds=4, lr=0.01, **task):
         "fleet": FLEET,
         "availability": {"kind": "always"},
         "schedule": {**SCHEDULE, "rounds": rounds},
+        "run": {"by_label": by_label},
     }
     return executed(scenario(folder, **tables), data_dir=folder)
 
@@ -43,6 +44,12 @@ def test_a_model_learns_the_sentiment_of_six_sentences(tmp_path, model):
     results = ran(write_sst2(tmp_path), model)
     assert accuracies(results)[-1] == 1.0
     assert results.summary["runs"][0]["virtual_s"] > 0
+
+
+def test_texts_are_evaluated_by_label_too(tmp_path):
+    last = ran(write_sst2(tmp_path), LSTM, by_label=True).metrics.tail(3)
+    assert list(last.split) == ["test", "label-0", "label-1"]
+    assert list(last.accuracy) == [1.0, 1.0, 1.0]
 
 
 def test_an_lstm_learns_the_next_character_of_two_roles(tmp_path):

@@ -132,12 +132,13 @@ def _differ(value: list[int]) -> list[int]:
 
 
 class RunTable(Table):
-    """Seeds, evaluation and the end of a run."""
+    """Seeds, evaluation and the end of a run; by_label: on each class too."""
 
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1), AfterValidator(_differ)] = Field(
         default_factory=lambda: [0]
     )
     evaluate_every: Count = 1
+    by_label: bool = False
     stop: StopTable = StopTable()
     target: TargetTable = TargetTable()
 
@@ -178,6 +179,8 @@ class Scenario(Table):
         for table, key in may_be_empty:
             if not table[key]:
                 del table[key]
+        if not self.run.by_label:
+            del tables["run"]["by_label"]
         if self.network.tier:
             del tables["network"]["preset"]
         for key, none in (("dynamics", DynamicsTable()), ("failures", FailuresTable()), ("event", [])):

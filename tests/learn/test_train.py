@@ -7,7 +7,7 @@ import torch
 
 from fedsim.errors import InputError
 from fedsim.learn.data import Examples
-from fedsim.learn.evaluate import evaluate
+from fedsim.learn.evaluate import evaluate, evaluate_labels
 from fedsim.learn.models import make_spec
 from fedsim.learn.synthetic import SyntheticRule
 from fedsim.learn.train import batch_indices, init_model, local_sgd, spec_like
@@ -162,6 +162,28 @@ def test_a_perfect_model_is_right_everywhere():
 
     x = torch.nn.functional.one_hot(torch.arange(4), 4).float().reshape(4, 1, 2, 2) * 100
     assert evaluate.value(Oracle(), Examples(x, torch.arange(4))) == {"accuracy": 1.0, "loss": pytest.approx(0.0)}
+
+
+def test_evaluation_by_label_says_of_all_examples_what_evaluation_says():
+    data = SyntheticRule(0, 1100).examples((0, 0))
+    found = evaluate_labels.value(first_model(), data)
+    found.pop("labels")
+    assert found == evaluate.value(first_model(), data)
+
+
+def test_a_label_is_evaluated_on_its_own_examples():
+    data = SyntheticRule(0, 1100).examples((0, 0))
+    model = trained(data=data)
+    alone = [evaluate.value(model, data.subset(torch.nonzero(data.y == label)[:, 0])) for label in range(10)]
+    labels = evaluate_labels.value(model, data)["labels"]
+    assert [label["accuracy"] for label in labels] == pytest.approx([one["accuracy"] for one in alone], abs=1e-12)
+    assert [label["loss"] for label in labels] == pytest.approx([one["loss"] for one in alone], rel=1e-5)
+
+
+def test_nothing_is_said_of_a_label_without_examples():
+    data = DATA.subset(torch.nonzero(DATA.y != 3)[:, 0])
+    labels = evaluate_labels.value(first_model(), data)["labels"]
+    assert [k for k, label in enumerate(labels) if label == {"accuracy": None, "loss": None}] == [3]
 
 
 # --- Schedules of the learning rate --------------------------------------------------------------------------------

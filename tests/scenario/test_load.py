@@ -193,7 +193,11 @@ def test_text_that_is_no_override_is_refused():
 SAME = {
     "description": {"description": "other words"},
     "seeds": {"run": {"seeds": [3, 4]}},
-    "a default spelt out": {"train__lr": 0.05, "run": {"evaluate_every": 1}, "method__0__label": "fedavg"},
+    "a default spelt out": {
+        "train__lr": 0.05,
+        "run": {"evaluate_every": 1, "by_label": False},
+        "method__0__label": "fedavg",
+    },
     "another unit": {"run": {"stop": {"time": "1 d"}}},
     "a whole number for a number": {"method__1__mu": 0.1, "schedule__over_select": 1},
 }
@@ -222,6 +226,7 @@ OTHER = {
     "order of methods": {"method": [{"name": "fedprox", "mu": 0.1}, {"name": "fedavg"}]},
     "stop": {"run": {"stop": {"time": "1 h"}}},
     "evaluation": {"run": {"evaluate_every": 2}},
+    "evaluation by label": {"run": {"by_label": True}},
     "schedule of a method": {"method__0__schedule": {"rounds": 3}},
 }
 
