@@ -1,5 +1,6 @@
 """A scenario: one experiment as a file, checked in full before anything runs."""
 
+from fedsim.scenario.asking import AdaptiveTable
 from fedsim.scenario.document import json_schema, to_toml
 from fedsim.scenario.load import Draft, digest, draft, find, load, read, scenario_names
 from fedsim.scenario.options import option_defaults
@@ -9,6 +10,7 @@ from fedsim.scenario.schema import AsyncSchedule, HierarchicalSchedule, MethodTa
 from fedsim.scenario.world import Catalogue, ModelTable, PublicTable, profile_at
 
 __all__ = [
+    "AdaptiveTable",
     "AsyncSchedule",
     "Catalogue",
     "Draft",

@@ -29,6 +29,7 @@ class World:
     transport: Transport = field(default_factory=Transport)
     stop_s: float = math.inf
     preinstalled: frozenset[str] = frozenset()  # keys of what every device holds from the start
+    loss: Callable[[Ref, Ref], Ref] | None = None  # names a model's mean loss on a shard, a float
 
 
 @dataclass(frozen=True, slots=True)
