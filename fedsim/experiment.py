@@ -25,6 +25,7 @@ from fedsim.fleet import (
 )
 from fedsim.learn.assign import Assignment
 from fedsim.learn.datasets import dataset_names
+from fedsim.learn.evaluate import mean_loss
 from fedsim.learn.models import MODELS
 from fedsim.learn.partition import PARTITIONS
 from fedsim.learn.problem import Problem, initial_model, make_problem
@@ -40,7 +41,6 @@ from fedsim.scenario import (
     ModelTable,
     PublicTable,
     Scenario,
-    SyncSchedule,
     digest,
     draft,
     find,
@@ -48,7 +48,8 @@ from fedsim.scenario import (
     placed,
     profile_at,
 )
-from fedsim.sim import Async, Hierarchical, Schedule, Simulation, Sync, World, first_refs
+from fedsim.scheduling import make_schedule
+from fedsim.sim import Schedule, Simulation, World, first_refs
 from fedsim.training import Train
 from fedsim.work import Ref
 
@@ -132,6 +133,7 @@ class Experiment:
             shard=lambda device: problem.shard(device.id, device.key),
             stop_s=table.run.stop.time,
             preinstalled=_preinstalled(table, problem),
+            loss=mean_loss,
         )
 
     def simulation(self, key: RunKey, executor: Executor, observer: Any) -> Simulation:
@@ -152,12 +154,8 @@ class Experiment:
         return METHODS[table.name](**table.options, train=train)
 
     def schedule(self, label: str) -> Schedule:
-        table = self.scenario.schedule_of(self.method(label))
-        if isinstance(table, SyncSchedule):
-            return Sync(table.rounds, table.cohort, table.deadline, table.over_select)
-        if isinstance(table, HierarchicalSchedule):
-            return Hierarchical(table.rounds, table.cohort, table.deadline)
-        return Async(table.merges, table.concurrency, table.buffer, table.deadline)
+        """Make the method's schedule."""
+        return make_schedule(self.scenario.schedule_of(self.method(label)))
 
     def inputs(self, key: RunKey) -> str:
         """Digest what a run reads beside its scenario: profiles, links, tiers, data."""

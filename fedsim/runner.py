@@ -24,7 +24,7 @@ from fedsim.learn.values import measure
 from fedsim.provenance import code_digest, package_digest
 from fedsim.results import Results, RunKey
 from fedsim.scenario import to_toml
-from fedsim.sim import Simulation
+from fedsim.sim import Simulation, unseen
 from fedsim.timeline import Timeline
 
 COST_ONLY = "cost-only"
@@ -77,7 +77,7 @@ def run(
     path = where.out / experiment.name
     store.check_folder("--out", path)
     if executor == COST_ONLY:
-        _check_sizes(experiment)
+        _check_costs(experiment)
     else:
         store.check_folder("--cache", where.values)
     return _run_all(experiment, path, How(where, choice, progress, fresh))
@@ -100,12 +100,14 @@ def _run_all(experiment: Experiment, path: Path, how: How) -> Results:
     return made
 
 
-def _check_sizes(experiment: Experiment) -> None:
-    """Raise NeedsValues if a first message's size is known only by computing it."""
+def _check_costs(experiment: Experiment) -> None:
+    """Raise NeedsValues if a first message's size is known only by computing it, or devices are ranked by losses."""
     for label in [method.label for method in experiment.scenario.method]:
         key = RunKey(label, experiment.scenario.run.seeds[0])
         sim = experiment.simulation(key, CostOnly(experiment.problems[key.seed]), None)
         try:
+            if sim.schedule.select.needs_losses:
+                raise unseen(sim.schedule.select)
             sim.first_quote(sim.fleet.device(0))
         except NeedsValues as error:
             raise NeedsValues(f"--executor {COST_ONLY}: method {label!r}: {error}") from None

@@ -62,3 +62,13 @@ def _means(y: Tensor, values: dict[str, Tensor], classes: int) -> list[dict[str,
     counts = torch.bincount(y, minlength=classes).tolist()
     sums = {name: torch.bincount(y, each.double(), minlength=classes).tolist() for name, each in values.items()}
     return [{name: sums[name][k] / n if n else None for name in sums} for k, n in enumerate(counts)]
+
+
+@job(size=lambda model, data: NumberSize(8), load=_load)
+def mean_loss(model: Model, data: Examples) -> float:
+    """Return the mean cross-entropy over all of *data*, as a device reports it of its own examples.
+
+    Nobody is billed for it: who trains has it for nothing.
+    """
+    losses = (float(cross_entropy(logits, y, reduction="sum")) for logits, y in _predicted(model, data))
+    return sum(losses) / data.n

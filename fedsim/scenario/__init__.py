@@ -1,6 +1,7 @@
 """A scenario: one experiment as a file, checked in full before anything runs."""
 
 from fedsim.scenario.around import Catalogue, profile_at
+from fedsim.scenario.asking import AdaptiveTable
 from fedsim.scenario.assign import AssignTable
 from fedsim.scenario.document import json_schema, to_toml
 from fedsim.scenario.laws import laws_of
@@ -13,6 +14,7 @@ from fedsim.scenario.schema import AsyncSchedule, HierarchicalSchedule, MethodTa
 from fedsim.scenario.world import FleetTable, ModelTable, PublicTable, TaskTable
 
 __all__ = [
+    "AdaptiveTable",
     "AssignTable",
     "AsyncSchedule",
     "Catalogue",

@@ -8,7 +8,7 @@ from typing import Any
 from fedsim.errors import InputError, nearest
 from fedsim.scenario.wording import Place, shown
 
-_NAMES = ("model", "public")  # may be a name alone, of which there are options all the same
+_ALONE = {"model": "name", "public": "data", "select": "kind", "deadline": "start"}  # may be a text for a table
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -53,8 +53,8 @@ def _step(at: Any, part: str, key: str) -> tuple[Any, int | str]:
         return at[number], number
     if not isinstance(at, dict):
         raise InputError(f"--set {key}: there is no table before {part!r}; write the keys as in the file")
-    if part in _NAMES and isinstance(at.get(part), str):
-        at[part] = {"name" if part == "model" else "data": at[part]}
+    if part in _ALONE and isinstance(at.get(part), str):
+        at[part] = {_ALONE[part]: at[part]}
     return at.setdefault(part, {}), part
 
 

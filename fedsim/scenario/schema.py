@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo
 
 from fedsim.scenario.around import Catalogue, around
+from fedsim.scenario.asking import Deadline, Fixed, Select
 from fedsim.scenario.dynamics import DynamicsTable, EventTable, FailuresTable
 from fedsim.scenario.network import NetworkTable
 from fedsim.scenario.options import check_options, fill_options
@@ -23,9 +24,9 @@ class SyncSchedule(Table):
     kind: Literal["sync"]
     rounds: Count
     cohort: Count
-    deadline: Span | None = None
+    deadline: Deadline | None = None
     over_select: Annotated[float, Field(ge=1)] = 1.0
-    select: Literal["random"] = "random"
+    select: Select = "random"
 
     places_key: ClassVar[str] = "cohort"
 
@@ -41,7 +42,8 @@ class AsyncSchedule(Table):
     merges: Count
     concurrency: Count
     buffer: Count = 1
-    deadline: Span | None = None
+    deadline: Fixed | None = None
+    select: Select = "random"
 
     places_key: ClassVar[str] = "concurrency"
 
@@ -56,7 +58,8 @@ class HierarchicalSchedule(Table):
     kind: Literal["hierarchical"]
     rounds: Count
     cohort: Count
-    deadline: Span | None = None
+    deadline: Deadline | None = None
+    select: Select = "random"
 
     places_key: ClassVar[str] = "cohort"
 
@@ -193,7 +196,7 @@ schedule_adapter: TypeAdapter[Schedule] = TypeAdapter(ScheduleTable)
 
 
 def merged_schedule(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a method's schedule: its own keys over the scenario's, of which another kind keeps the deadline alone."""
+    """Return a method's schedule: its own keys over the scenario's; another kind keeps only by when and whom to ask."""
     same = own.get("kind", base.get("kind")) == base.get("kind")
-    kept = base if same else {key: base[key] for key in ("deadline",) if key in base}
+    kept = base if same else {key: base[key] for key in ("deadline", "select") if key in base}
     return {**kept, **own}

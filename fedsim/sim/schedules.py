@@ -10,22 +10,28 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import simpy
 
 from fedsim.sim.clock import Alarm, Order, call_at
+from fedsim.sim.deadlines import Adaptive, Pace
+from fedsim.sim.selection import Random, Selector
 
 if TYPE_CHECKING:
-    from fedsim.sim.simulation import Asked, Simulation
+    from fedsim.sim.asking import Asked
+    from fedsim.sim.simulation import Simulation
     from fedsim.sim.task import Task
 
 Events = Generator[simpy.Event, None, None]
 PATIENCE = 1000
+RANDOM = Random()
 
 
 class Schedule(Protocol):
-    """``merges`` at most are to come; a device has ``deadline_s`` (None: open)."""
+    """``merges`` at most are to come; a device has ``deadline_s`` at first (None: open); ``select``: whom to ask."""
 
     @property
     def merges(self) -> int: ...
     @property
     def deadline_s(self) -> float | None: ...
+    @property
+    def select(self) -> Selector: ...
     @property
     def patience(self) -> int:
         """Tries to find somebody willing before the run is stalled."""
@@ -80,7 +86,7 @@ class Sync:
     """Rounds: ask a cohort, wait for all of it or the deadline, merge what came.
 
     With ``over_select`` > 1 more are asked, the first *cohort* replies count, and the rest are
-    cut. A round that nobody finishes merges nothing and is over.
+    cut. A round that nobody finishes merges nothing and is over. ``adaptive``: *deadline_s* is the first round's.
     """
 
     rounds: int
@@ -88,6 +94,8 @@ class Sync:
     deadline_s: float | None = None
     over_select: float = 1.0
     patience: int = PATIENCE
+    select: Selector = RANDOM
+    adaptive: Adaptive | None = None
 
     at_edges: ClassVar[bool] = False
 
@@ -96,9 +104,12 @@ class Sync:
         return self.rounds
 
     def run(self, sim: Simulation) -> Events:
+        pace = Pace(sim, self.adaptive)
         for number in range(self.rounds):
             tasks = yield from ask_cohort(sim, math.ceil(round(self.cohort * self.over_select, 9)), number)
-            yield from gather(sim, tasks, enough=self.cohort, deadline_s=self.deadline_s)
+            began_s = sim.now_s
+            yield from gather(sim, tasks, enough=self.cohort, deadline_s=sim.deadline_s)
+            pace.after(tasks, began_s=began_s)
             finished = sim.take_finished()
             used = sorted(finished[: self.cohort], key=lambda task: task.device.id)
             sim.leave(finished[self.cohort :])
@@ -119,6 +130,7 @@ class Async:
     buffer: int = 1
     deadline_s: float | None = None
     patience: int = PATIENCE
+    select: Selector = RANDOM
 
     at_edges: ClassVar[bool] = False
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from fedsim.fleet import NOMINAL, STILL, Condition, Device
 from fedsim.fleet.topology import SERVER
 from fedsim.method import Combines, Method, Quote
 from fedsim.seeds import seed_of
+from fedsim.sim.asking import Asked, Choice
 from fedsim.sim.batteries import Batteries
 from fedsim.sim.clock import Order, call_at
 from fedsim.sim.edges import Edges
@@ -31,20 +31,8 @@ from fedsim.sim.world import Observer, Published, World
 from fedsim.timeline import Recorder, Timeline
 from fedsim.work import Ref, Reply, Work, refs_in
 
-_CANDIDATES_PER_PLACE = 20
 _DRAWS_AT_ONCE = 20
 _REMEMBERED = 1 << 14
-
-
-@dataclass(slots=True)
-class Asked:
-    """Who went to work, who did not, and why; ``everyone`` if the whole fleet was asked."""
-
-    tasks: list[Task] = field(default_factory=list)
-    refusals: Counter[str] = field(default_factory=Counter)
-    offline: list[Device] = field(default_factory=list)
-    unwilling: list[Device] = field(default_factory=list)
-    everyone: bool = False
 
 
 class Simulation:
@@ -58,6 +46,7 @@ class Simulation:
         self.method, self.schedule, self.executor = method, schedule, executor
         self.fleet, self.availability, self.on_dropout = world.fleet, world.availability, world.on_dropout
         self.dynamics, self.machines = world.dynamics, Machines(world.dynamics)
+        self._reported = world.dynamics.reported and world.dynamics is not STILL
         self.batteries = Batteries(world.dynamics.charging)
         self.pricing = Pricing(executor, world.cost)
         self.network, self.tails = Network(self.env, world.transport, seed=seed), Tails(self.env)
@@ -65,6 +54,7 @@ class Simulation:
         self.server.holds.update(ref.key for ref in (world.initial, world.public) if ref)
         self.busy: dict[int, Task] = {}
         self.version, self.rounds_done, self.complete = -1, 0, False
+        self.deadline_s, self.choice = schedule.deadline_s, Choice(self, schedule.select, loss=world.loss)
         self._world, self._observer, self._seed = world, observer, seed
         self._state: Any = None
         self._kept: dict[int, set[str]] = {}
@@ -90,10 +80,6 @@ class Simulation:
     def rounds(self) -> int:
         return self.schedule.merges
 
-    @property
-    def deadline_s(self) -> float | None:
-        return self.schedule.deadline_s
-
     def shard(self, device: Device) -> Ref:
         if device.id not in self._shards:
             if len(self._shards) >= _REMEMBERED:
@@ -113,8 +99,16 @@ class Simulation:
 
     def first_quote(self, device: Device) -> Quote | None:
         """Price a round of *device* from the first state, without starting the clock."""
-        work = self.method.plan(self, self.method.init(self), device) if device.samples else None
-        return None if work is None else self.quote(device, work)
+        return self._quoted(self.method.init(self), device)
+
+    def next_quote(self, device: Device) -> Quote | None:
+        """Price a round of *device* from the present state; None: the method has no work for it."""
+        return self._quoted(self._state, device)
+
+    @property
+    def model(self) -> Ref:
+        """The present model, of several the one to report."""
+        return next(iter(self.method.models(self._state).values()))
 
     def condition(self, device: Device) -> Condition:
         """Return what *device* has left for work now."""
@@ -135,24 +129,17 @@ class Simulation:
 
     # --- What a schedule may do -----------------------------------------------------------------
     def ask(self, want: int, places: int, *labels: object) -> Asked:
-        """Offer work to candidates drawn by *labels* until *want* of them are at work.
+        """Offer work to devices of pools drawn by *labels*, as the selector ranks them, until *want* are at work.
 
-        At most 20 x *places* candidates are asked, so that a short cohort goes ahead.
+        At most 20 x *places* candidates are drawn (more for a larger pool), so that a short cohort goes ahead.
         """
         asked = Asked()
-        drawn = self.fleet.candidates(seed_of(self._seed, "select", *labels))
-        for count, number in enumerate(drawn):
-            if count == _CANDIDATES_PER_PLACE * places or len(asked.tasks) == want:
-                break
-            if number in self.busy:
-                asked.refusals["busy"] += 1
-            elif not self.availability.online((device := self.fleet.device(number)).key, self.env.now):
-                asked.refusals["offline"] += 1
-                asked.offline.append(device)
-            else:
-                self._offer(device, asked)
-        else:
-            asked.everyone = True
+        there = self._there(asked, self.choice.most(places), labels)
+        while ranked := self.choice.ranked(there, want - len(asked.tasks), labels):
+            for device in ranked:
+                if len(asked.tasks) < want:
+                    self._offer(device, asked)
+        self.choice.began(asked.tasks)
         return asked
 
     def wait_for_someone(self, asked: Asked, tries: int) -> simpy.Event:
@@ -227,6 +214,7 @@ class Simulation:
     def ended(self, task: Task, outcome: str) -> None:
         """Hear from *task* that its device is free again."""
         del self.busy[task.device.id]
+        self.choice.ended(task)
         if task.received and self.public in task.errand.down:
             self._kept.setdefault(task.device.id, set()).add(self.public.key)
         if task.reply is None:
@@ -274,14 +262,31 @@ class Simulation:
         self._observer.published(Published(self.now_s, self.version, merged, models, totals))
         self._state = self.executor.seal(state)
 
+    def _quoted(self, state: Any, device: Device) -> Quote | None:
+        work = self.method.plan(self, state, device) if device.samples else None
+        return None if work is None else self.quote(device, work)
+
+    def _there(self, asked: Asked, most: int, labels: Sequence[object]) -> Iterator[Device]:
+        """Yield those of *most* candidates that can be asked, and take down why the others cannot."""
+        for count, number in enumerate(self.fleet.candidates(seed_of(self._seed, "select", *labels))):
+            if count == most:
+                return
+            if number in self.busy:
+                asked.refusals["busy"] += 1
+            elif not self.availability.online((device := self.fleet.device(number)).key, self.env.now):
+                asked.refusals["offline"] += 1
+                asked.offline.append(device)
+            else:
+                yield replace(device, now=self.condition(device)) if self._reported else device
+        asked.everyone = True
+
     def _offer(self, device: Device, asked: Asked) -> None:
         """Ask the method for work for *device*, and start it if it fits; one without examples declines."""
         if self.batteries.ready_s(device, self.now_s) > self.now_s:
             self._refuse(device, "battery", asked)
             return
-        present = self.condition(device)
-        seen = replace(device, now=present) if self.dynamics.reported else device
-        work = self.method.plan(self, self._state, seen) if device.samples else None
+        present = device.now if self._reported else self.condition(device)
+        work = self.method.plan(self, self._state, device) if device.samples else None
         if work is None:
             self._refuse(device, "declined", asked)
             return
@@ -298,8 +303,16 @@ class Simulation:
         self.recorder.mark(device.id, self.now_s, why, version=self.version)
 
     def _next_change(self, devices: Iterable[Device]) -> float:
-        change, now_s = self.availability.next_change, self.env.now
-        return min((change(device.key, now_s) for device in devices), default=math.inf)
+        """Return when one of *devices* may be there, or more able than now."""
+        return min((self._next_of(device) for device in devices), default=math.inf)
+
+    def _next_of(self, device: Device) -> float:
+        key, now_s, laws = device.key, self.now_s, self.dynamics
+        change_s = self.availability.next_change(key, now_s)
+        if laws is STILL:
+            return change_s
+        levels = (laws.memory, laws.storage, laws.speed, laws.clock.full)
+        return min(change_s, self.batteries.next_s(device, now_s), *(level.next_change(key, now_s) for level in levels))
 
     def _holds(self, device: Device) -> set[str]:
         return {self.shard(device).key, *self._world.preinstalled, *self._kept.get(device.id, ())}

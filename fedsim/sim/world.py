@@ -30,6 +30,7 @@ class World:
     dynamics: Dynamics = STILL
     stop_s: float = math.inf
     preinstalled: frozenset[str] = frozenset()  # keys of what every device holds from the start
+    loss: Callable[[Ref, Ref], Ref] | None = None  # names a model's mean loss on a shard, a float
 
 
 @dataclass(frozen=True, slots=True)
