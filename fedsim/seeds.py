@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+_EIGHT = struct.Struct(">8Q")
 
 
 def seed_of(root: int, *labels: object) -> int:
@@ -19,11 +22,20 @@ def seed_of(root: int, *labels: object) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
 
 
+def words(root: int, *labels: int) -> tuple[int, ...]:
+    """Return 8 independent 64-bit numbers for integer *labels*, from a single hash."""
+    data = _packer(len(labels) + 1).pack(root, *labels)
+    return _EIGHT.unpack(hashlib.blake2b(data).digest())
+
+
 def uniforms(root: int, *labels: int) -> tuple[float, ...]:
     """Return 8 independent numbers in [0, 1) for integer *labels*, from a single hash."""
-    data = struct.pack(f">{len(labels) + 1}q", root, *labels)
-    words = struct.unpack(">8Q", hashlib.blake2b(data).digest())
-    return tuple((w >> 11) * 2.0**-53 for w in words)
+    return tuple([(w >> 11) * 2.0**-53 for w in words(root, *labels)])
+
+
+@cache
+def _packer(count: int) -> struct.Struct:
+    return struct.Struct(f">{count}q")
 
 
 def integers(seed: int, start: int, count: int) -> NDArray[np.uint64]:

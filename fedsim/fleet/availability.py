@@ -7,12 +7,14 @@ change the world, and cost O(1) however late it is.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import Protocol, runtime_checkable
 
 from fedsim.errors import InputError
-from fedsim.seeds import uniforms
+from fedsim.seeds import words
 
 Key = tuple[int, int]
 """(group, index in the group)"""
@@ -66,12 +68,16 @@ class Markov:
 
     def online(self, key: Key, at_s: float) -> bool:
         """Tell whether the last mark up to *at_s* said "on"."""
-        on, off = self._marks(key, on=True), self._marks(key, on=False)
-        return on.last(at_s) > off.last(at_s)
+        since_s = self._marks(key, on=True).last(at_s)
+        return not self._marks(key, on=False).any_since(since_s, at_s)
 
     def next_change(self, key: Key, at_s: float) -> float:
         """Return the first time after *at_s* with the opposite mark."""
-        return self._marks(key, on=not self.online(key, at_s)).following(at_s)
+        return self.change_from(key, at_s, online=self.online(key, at_s))
+
+    def change_from(self, key: Key, at_s: float, *, online: bool) -> float:
+        """Return the same where the state is known."""
+        return self._marks(key, on=not online).following(at_s)
 
     def _marks(self, key: Key, *, on: bool) -> Marks:
         return Marks(self.mean_offline_s if on else self.mean_online_s, (self.seed, *key, int(on)))
@@ -93,6 +99,11 @@ class Marks:
                 return max(earlier)
             window -= 1
 
+    def any_since(self, since_s: float, at_s: float) -> bool:
+        """Tell whether there is a mark from *since_s* up to *at_s*, which takes fewer draws than to find the last."""
+        windows = range(math.floor(at_s / self.mean_s), math.floor(since_s / self.mean_s) - 1, -1)
+        return any(since_s <= t <= at_s for window in windows for t in self._window(window))
+
     def following(self, at_s: float) -> float:
         """Return the first mark after *at_s*."""
         window = math.floor(at_s / self.mean_s)
@@ -107,22 +118,19 @@ class Marks:
         return [mark * self.mean_s for mark in unit_marks(self.labels, number)]
 
 
+_POISSON_ONE = tuple(accumulate(math.exp(-1.0) / math.factorial(count) for count in range(19)))  # its distribution
+
+
 @lru_cache(1 << 14)
 def unit_marks(labels: tuple[int, ...], window: int) -> tuple[float, ...]:
     """Return the marks of a keyed Poisson process of rate 1 in [*window*, *window* + 1): Poisson(1) many, uniform."""
-    first, *draws = uniforms(*labels, window, 0)
-    count = _poisson_one(first)
-    for page in range(-(-(count - 7) // 8)):
-        draws += uniforms(*labels, window, page + 1)
-    return tuple(window + u for u in draws[:count])
+    first, *draws = words(*labels, window, 0)
+    count = _poisson_one((first >> 11) * 2.0**-53)
+    for page in range(1, 1 - (7 - count) // 8):
+        draws += words(*labels, window, page)
+    return tuple([window + (word >> 11) * 2.0**-53 for word in draws[:count]])
 
 
 def _poisson_one(u: float) -> int:
     """Invert the distribution function of Poisson(1) at *u*."""
-    count, term = 0, math.exp(-1.0)
-    total = term
-    while u > total and term > 1e-18:
-        count += 1
-        term /= count
-        total += term
-    return count
+    return bisect_left(_POISSON_ONE, u)

@@ -91,6 +91,12 @@ class _Marks:
                 return max(earlier)
             window -= 1
 
+    def any_since(self, since_s: float, at_s: float) -> bool:
+        """Tell whether there is a mark from *since_s* up to *at_s*."""
+        last = math.floor(self.rate.integral(at_s + self.ahead_s) + _SLACK)
+        first = math.floor(self.rate.integral(since_s + self.ahead_s) - _SLACK)
+        return any(since_s <= t <= at_s for window in range(last, first - 1, -1) for t in self._window(window))
+
     def following(self, at_s: float) -> float:
         """Return the first mark after *at_s*."""
         window = math.floor(self.rate.integral(at_s + self.ahead_s) - _SLACK)
@@ -112,4 +118,4 @@ class _Stay:
     ends: _Marks
 
     def lasts(self, at_s: float) -> bool:
-        return self.begins.last(at_s) > self.ends.last(at_s)
+        return not self.ends.any_since(self.begins.last(at_s), at_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fedsim.fleet.availability import Always, Availability, Key, zone_in
+from fedsim.fleet.availability import Always, Availability, Key, Markov, zone_in
 
 _MOST = 1 << 17
 
@@ -35,7 +35,8 @@ class Remembered:
         if known is not None and known[0] <= at_s < known[1]:
             return known[1]
         on = known[2] if known is not None and known[0] == at_s else self.law.online(key, at_s)
-        change_s = self.law.next_change(key, at_s)
+        law = self.law
+        change_s = law.change_from(key, at_s, online=on) if isinstance(law, Markov) else law.next_change(key, at_s)
         self._keep(key, (at_s, change_s, on))
         return change_s
 
