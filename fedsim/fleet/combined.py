@@ -73,4 +73,5 @@ class Absent:
         return not self.start_s <= at_s < self.end_s
 
     def next_change(self, key: Key, at_s: float) -> float:
-        return next((change_s for change_s in (self.start_s, self.end_s) if at_s < change_s), math.inf)
+        changes = (self.start_s, self.end_s) if self.start_s < self.end_s else ()
+        return next((change_s for change_s in changes if at_s < change_s), math.inf)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedsim.fleet import Device
 from fedsim.fleet.battery import BatteryLaw, charge_after, time_to
@@ -23,8 +23,9 @@ class Book:
 
 
 class Batteries:
-    """The batteries of the devices that have been asked; without *charging* there are none.
+    """The batteries of the devices that have worked; without *charging* there are none.
 
+    Asking leaves no trace: of a device that has not worked yet, all follows from its charge at the midnight before.
     What a transfer takes is billed as it goes at its nominal rate, and put right when it is over.
     """
 
@@ -49,13 +50,13 @@ class Batteries:
         """Let work draw *watts* from now on."""
         law = self._law(device)
         if law is not None:
-            self._book(device, law, at_s).watts = watts
+            self._kept(device, law, at_s).watts = watts
 
     def spend(self, device: Device, at_s: float, joules: float) -> None:
         """Take out *joules* at once, or put back what was billed too much."""
         law = self._law(device)
         if law is not None and joules:
-            book = self._book(device, law, at_s)
+            book = self._kept(device, law, at_s)
             spent_j = min(max(joules, book.charge_j - law.capacity_j), book.charge_j)
             book.charge_j -= spent_j
             book.out_j += spent_j
@@ -76,7 +77,7 @@ class Batteries:
             return math.inf
         book, plugged = self._book(device, law, at_s), self._charging.plugged
         change_s = plugged.next_change(device.key, at_s)
-        if plugged.online(device.key, at_s):
+        if book.empty or plugged.online(device.key, at_s):
             return change_s
         floor_j, out_w = self._charging.floor * law.capacity_j, book.watts + law.use_w
         return min(change_s, at_s + time_to(law, book.charge_j, floor_j, plugged=False, out_w=out_w))
@@ -85,17 +86,24 @@ class Batteries:
         return None if self._charging is None else self._charging.law(device.profile)
 
     def _book(self, device: Device, law: BatteryLaw, at_s: float) -> Book:
-        """Return the account, brought up to *at_s*."""
-        assert self._charging is not None
-        if device.id not in self._books:
-            day = math.floor(at_s / DAY_S)
-            book = self._books[device.id] = Book(
-                day * DAY_S, self._charging.at_midnight(device.key, day) * law.capacity_j
-            )
-            self._mark(book, law)
-        book = self._books[device.id]
+        """Return the account as of *at_s*, for reading."""
+        book = self._books.get(device.id) or self._unwatched(device, law, at_s)
+        if book.at_s < at_s:
+            book = replace(book)
         while book.at_s < at_s:
             self._advance(book, device, law, at_s=at_s)
+        return book
+
+    def _kept(self, device: Device, law: BatteryLaw, at_s: float) -> Book:
+        """Return the account, brought up to *at_s*, for writing."""
+        book = self._books[device.id] = self._book(device, law, at_s)
+        return book
+
+    def _unwatched(self, device: Device, law: BatteryLaw, at_s: float) -> Book:
+        assert self._charging is not None
+        day = math.floor(at_s / DAY_S)
+        book = Book(day * DAY_S, self._charging.at_midnight(device.key, day) * law.capacity_j)
+        self._mark(book, law)
         return book
 
     def _advance(self, book: Book, device: Device, law: BatteryLaw, *, at_s: float) -> None:
@@ -112,8 +120,9 @@ class Batteries:
     def _mark(self, book: Book, law: BatteryLaw) -> None:
         """Note whether the battery is empty; within a stretch the charge goes one way, so that its end tells all."""
         assert self._charging is not None
-        share = book.charge_j / law.capacity_j
-        if share <= self._charging.floor + 1e-9:
+        # the floor's instant is rounded, and what is drawn in that while may be left
+        rounding_j = 1e-12 * law.capacity_j + 2 * math.ulp(book.at_s) * (book.watts + law.use_w)
+        if book.charge_j <= self._charging.floor * law.capacity_j + rounding_j:
             book.empty = True
-        elif share >= self._charging.resume:
+        elif book.charge_j >= self._charging.resume * law.capacity_j:
             book.empty = False

@@ -12,13 +12,14 @@ import simpy
 
 from fedsim.errors import Stalled
 from fedsim.execute import Executor
-from fedsim.fleet import NOMINAL, STILL, Condition, Device
+from fedsim.fleet import FULL, STILL, Device
 from fedsim.fleet.topology import SERVER
 from fedsim.method import Combines, Method, Quote
 from fedsim.seeds import seed_of
 from fedsim.sim.asking import Asked, Choice
 from fedsim.sim.batteries import Batteries
 from fedsim.sim.clock import Order, call_at
+from fedsim.sim.conditions import Conditions
 from fedsim.sim.edges import Edges
 from fedsim.sim.machines import Machines
 from fedsim.sim.network import Connection, Network
@@ -48,6 +49,9 @@ class Simulation:
         self.dynamics, self.machines = world.dynamics, Machines(world.dynamics)
         self._reported = world.dynamics.reported and world.dynamics is not STILL
         self.batteries = Batteries(world.dynamics.charging)
+        self.conditions = Conditions(
+            world.availability, world.dynamics, machines=self.machines, batteries=self.batteries
+        )
         self.pricing = Pricing(executor, world.cost)
         self.network, self.tails = Network(self.env, world.transport, seed=seed), Tails(self.env)
         self.server = Place(self.env, world.server, name=SERVER, pricing=self.pricing, recorder=self.recorder)
@@ -110,18 +114,9 @@ class Simulation:
         """The present model, of several the one to report."""
         return next(iter(self.method.models(self._state).values()))
 
-    def condition(self, device: Device) -> Condition:
-        """Return what *device* has left for work now."""
-        if self.dynamics is STILL:
-            return NOMINAL
-        laws, key, now_s = self.dynamics, device.key, self.now_s
-        return Condition(
-            speed=self.machines.speed(device, now_s),
-            memory=laws.memory.share(key, now_s),
-            storage=laws.storage.share(key, now_s),
-            charge=self.batteries.share(device, now_s),
-            plugged=self.batteries.plugged(device, now_s),
-        )
+    def seen(self, device: Device) -> Device:
+        """Return *device* as it reports itself now."""
+        return replace(device, now=self.conditions.of(device, self.now_s)) if self._reported else device
 
     def connection(self, device: Device) -> Connection:
         """Return a connection between *device* and whom it works for, not yet open."""
@@ -149,7 +144,8 @@ class Simulation:
         """
         back_s, again = self.env.now, asked.unwilling and not asked.everyone
         if not again or (tries + 1) % _DRAWS_AT_ONCE == 0:
-            change_s = self._next_change(asked.offline + asked.unwilling)
+            news_s = (self.conditions.next_change(device, self.now_s) for device in asked.unwilling)
+            change_s = min((self.next_return(asked), *news_s))
             back_s = back_s if again and math.isinf(change_s) else change_s
         if math.isinf(back_s) or tries >= self.schedule.patience:
             reasons = ", ".join(f"{count} {why}" for why, count in sorted(asked.refusals.items())) or "nobody was there"
@@ -165,7 +161,8 @@ class Simulation:
 
     def next_return(self, asked: Asked) -> float:
         """Return when the first of those that were away is back; inf if none ever is."""
-        return self._next_change(asked.offline)
+        change = self.availability.next_change
+        return min((change(device.key, self.now_s) for device in asked.offline), default=math.inf)
 
     def next_end(self) -> simpy.Event:
         """Return the event that fires when the next task ends."""
@@ -277,7 +274,7 @@ class Simulation:
                 asked.refusals["offline"] += 1
                 asked.offline.append(device)
             else:
-                yield replace(device, now=self.condition(device)) if self._reported else device
+                yield self.seen(device)
         asked.everyone = True
 
     def _offer(self, device: Device, asked: Asked) -> None:
@@ -285,17 +282,19 @@ class Simulation:
         if self.batteries.ready_s(device, self.now_s) > self.now_s:
             self._refuse(device, "battery", asked)
             return
-        present = device.now if self._reported else self.condition(device)
         work = self.method.plan(self, self._state, device) if device.samples else None
         if work is None:
             self._refuse(device, "declined", asked)
             return
+        present = device if self._reported else replace(device, now=self.conditions.of(device, self.now_s))
         errand = self.pricing.errand(device.profile, work, self._holds(device))
-        if errand.memory_bytes > device.profile.memory_bytes * present.memory:
+        if errand.memory_bytes > present.memory_bytes:
             self._refuse(device, "oom", asked)
-            return
-        task = self.busy[device.id] = Task(self, replace(device, now=present), errand, host=self.edges.host(device))
-        asked.tasks.append(task)
+        elif self.dynamics.storage is not FULL and self.pricing.nbytes(errand.down) > present.storage_bytes:
+            self._refuse(device, "storage", asked)
+        else:
+            self.busy[device.id] = Task(self, present, errand, host=self.edges.host(device))
+            asked.tasks.append(self.busy[device.id])
 
     def _refuse(self, device: Device, why: str, asked: Asked) -> None:
         asked.refusals[why] += 1
@@ -303,16 +302,7 @@ class Simulation:
         self.recorder.mark(device.id, self.now_s, why, version=self.version)
 
     def _next_change(self, devices: Iterable[Device]) -> float:
-        """Return when one of *devices* may be there, or more able than now."""
-        return min((self._next_of(device) for device in devices), default=math.inf)
-
-    def _next_of(self, device: Device) -> float:
-        key, now_s, laws = device.key, self.now_s, self.dynamics
-        change_s = self.availability.next_change(key, now_s)
-        if laws is STILL:
-            return change_s
-        levels = (laws.memory, laws.storage, laws.speed, laws.clock.full)
-        return min(change_s, self.batteries.next_s(device, now_s), *(level.next_change(key, now_s) for level in levels))
+        return min((self.availability.next_change(device.key, self.now_s) for device in devices), default=math.inf)
 
     def _holds(self, device: Device) -> set[str]:
         return {self.shard(device).key, *self._world.preinstalled, *self._kept.get(device.id, ())}

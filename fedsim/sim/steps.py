@@ -10,10 +10,13 @@ from typing import NamedTuple, Protocol
 import simpy
 
 from fedsim.fleet import Device
+from fedsim.sim.clock import Alarm, Order
 from fedsim.sim.machines import Machines
 from fedsim.sim.network import Connection
 from fedsim.sim.pricing import Cost
 from fedsim.work import Ref
+
+_NEVER = "cut"
 
 
 class Draw(Protocol):
@@ -55,10 +58,11 @@ class Wait(Step):
 
     kind = "wait"
 
-    def __init__(self, ready: simpy.Event) -> None:
-        self._ready = ready
+    def __init__(self, ready: simpy.Event, *, draw: Draw) -> None:
+        self._ready, self._draw = ready, draw
 
     def go(self, env: simpy.Environment) -> Generator[simpy.Event, None, Part]:
+        self._draw(0.0)
         if not self._ready.processed:
             try:
                 yield self._ready
@@ -115,12 +119,12 @@ class Compute(Step):
     @property
     def done(self) -> float:
         """The share of the job that is done, as of the last change of pace."""
-        return 1.0 - self._left_s / self._cost.seconds if self._cost.seconds else 1.0
+        return 1.0 - max(0.0, self._left_s - self._rounding_s) / self._cost.seconds if self._cost.seconds else 1.0
 
     def when(self, share: float, at_s: float) -> float:
         """Return when *share* of the job is done if nothing changes any more; *at_s* if it is by then."""
         left_s = self._left_s - self._speed * (at_s - self._since_s) - (1.0 - share) * self._cost.seconds
-        return at_s if left_s <= 0 else at_s + left_s / self._speed if self._speed else math.inf
+        return at_s if left_s <= self._rounding_s else at_s + left_s / self._speed if self._speed else math.inf
 
     def go(self, env: simpy.Environment) -> Generator[simpy.Event, None, Part]:
         joules, cause, whole = 0.0, None, False
@@ -131,15 +135,29 @@ class Compute(Step):
             self._speed, self._since_s = pace.speed, start_s
             self._draw(self._watts * pace.power)
             try:
-                yield env.timeout(needs_s if whole else pace.until_s - start_s)
+                yield from _wait(env, min(needs_s, pace.until_s - start_s))
             except simpy.Interrupt as cut:
                 cause, whole = str(cut.cause), False
             seconds = env.now - start_s
             self._left_s = 0.0 if whole else max(0.0, self._left_s - pace.speed * seconds)
+            self._since_s = env.now
             joules += self._watts * pace.power * seconds
             self._machines.ran(self._device, env.now)
         self._draw(0.0)
         return Part(0, joules, cause)
 
+    @property
+    def _rounding_s(self) -> float:
+        """What the clock's rounding may have left of the time that was to be over."""
+        return 4.0 * self._speed * math.ulp(self._since_s)
+
     def reset(self) -> None:
         self._left_s = self._cost.seconds
+
+
+def _wait(env: simpy.Environment, seconds: float) -> Generator[simpy.Event, None, None]:
+    """Wait some *seconds*; a job that would never go on is given up at once, as is a device that never returns."""
+    if math.isinf(seconds):
+        yield Alarm(env, env.now, Order.DROPOUT)  # a deadline of this instant comes first
+        raise simpy.Interrupt(_NEVER)
+    yield env.timeout(seconds)

@@ -11,7 +11,7 @@ import simpy
 
 from fedsim.fleet import FULL, Absent, Availability, Device, all_of
 from fedsim.sim.clock import Alarm, Order, call_at
-from fedsim.sim.guard import CRASH, DROPOUT, SHORT, STARTS_OVER, STORAGE, TROUBLES, Guard
+from fedsim.sim.guard import CRASH, DROPOUT, OOM, SHORT, STARTS_OVER, STORAGE, TROUBLES, Guard
 from fedsim.sim.network import Connection
 from fedsim.sim.place import Host
 from fedsim.sim.pricing import Errand
@@ -46,6 +46,8 @@ class Task:
         self._step: Step | None = None
         self._at_s, self._armed_s = self.asked_s, math.inf
         self._share = 1.0
+        self._trouble: str | None = None
+        self._parts: list[Span] = []  # of the step under way
         self._spans: list[Span] = []
         self._outcome: str | None = None
         self.process = sim.env.process(self._run())
@@ -58,9 +60,10 @@ class Task:
     def settle(self, outcome: str) -> None:
         """Write down the spans, now that their use is known; a tail may follow."""
         self._outcome = outcome
-        for span in self._spans:
+        for span in (*self._spans, *self._parts):
             self._sim.recorder.span(span, outcome)
         self._spans.clear()
+        self._parts.clear()
 
     def note_tail(self, start_s: float) -> None:
         """Write down that the radio, after a transfer up to *start_s*, stayed awake until now."""
@@ -88,7 +91,7 @@ class Task:
         """Yield what is to be done in turn; sizes are asked for only when they are sent."""
         ready = self.host.ensure(self.errand.down, self.version)
         if ready is not None:
-            yield Wait(ready)
+            yield Wait(ready, draw=self._draw)
         connection = self._sim.connection(self.device)
         if self.errand.down:
             yield self._transfer("download", connection, self._sim.pricing.nbytes(self.errand.down))
@@ -123,52 +126,70 @@ class Task:
         while True:
             yield from self._await(step)
             start_s, self._step = self._env.now, step
-            self._watch(max(self._at_s, start_s))
             part = yield from step.go(self._env)
             self._step = None
-            cause, troubled = part.cut_by, part.cut_by in TROUBLES
-            again = cause in STARTS_OVER or (troubled and self._sim.on_dropout == "restart")
-            self._note(step.kind, start_s, part, step=step, outcome=CUT if again else LOST if step.refused else None)
-            self._after(step, cause)
-            if cause is None or ((cause == SHORT or self._sim.on_dropout == "partial") and self._shorten(step)):
+            self._note(step.kind, start_s, part, step=step)
+            self._after(step, part.cut_by)
+            if part.cut_by is None or self._will_do(step, part.cut_by):
+                self._put_aside(LOST if step.refused else None)
                 return
-            if again:
-                step.reset()
 
     def _after(self, step: Step, cause: str | None) -> None:
-        """Let the radio stay awake after a transfer, and end the task if *cause* does."""
-        now_s, policy = self._env.now, self._sim.on_dropout
+        """Let the radio stay awake after a transfer, and do what *cause* asks for; raises _Stopped."""
         if step.link and cause not in {DROPOUT, CRASH}:
             self._sim.tails.begin(self, until_s=self._guard.off_s)
-        if cause in TROUBLES - {DROPOUT}:
-            self._sim.recorder.mark(self.device.id, now_s, cause, version=self.version)
-        if cause == STORAGE or (cause in TROUBLES and policy == "discard"):
-            raise _Stopped(CUT)
-        if cause is not None and cause not in TROUBLES | {SHORT}:
+        if cause in TROUBLES:
+            self._meet(step, cause)
+            if cause == OOM or self._sim.on_dropout == "restart":
+                self._start_over(step)
+        elif cause is not None and cause != SHORT:
             raise _Stopped(cause)
+
+    def _meet(self, step: Step, trouble: str) -> None:
+        """Note that *trouble* has begun, unless it has been; raises _Stopped if it ends the task."""
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        if trouble != DROPOUT:
+            self._sim.recorder.mark(self.device.id, self._env.now, trouble, version=self.version)
+        if trouble == STORAGE or self._sim.on_dropout == "discard":
+            raise _Stopped(CUT)
+        if trouble == CRASH:
+            self._start_over(step)
+
+    def _start_over(self, step: Step) -> None:
+        """Forget what was done of *step*: all of it was for nothing."""
+        step.reset()
+        self._put_aside(CUT)
+
+    def _put_aside(self, outcome: str | None) -> None:
+        """Write down the parts of a step with their *outcome*; None: it is that of the task."""
+        for span in self._parts:
+            if outcome is None:
+                self._spans.append(span)
+            else:
+                self._sim.recorder.span(span, outcome)
+        self._parts.clear()
 
     def _await(self, step: Step) -> Generator[simpy.Event, None, None]:
         """Wait, as long as it takes, until nothing is in the way of *step*; what never ends is given up."""
         start_s = self._env.now
         try:
-            while (ready_s := self._guard.ready_s(step, self._now_s)) > self._now_s:
+            while (trouble := self._guard.trouble(step, self._now_s)) is not None:
+                ready_s = self._guard.ready_s(trouble, self._now_s)
                 if math.isinf(ready_s) or self._sim.on_dropout == "discard":
                     yield Alarm(self._env, self._env.now, Order.DROPOUT)  # a deadline of this instant comes first
+                    self._meet(step, trouble)
                     raise _Stopped(CUT)
-                yield self._env.timeout(ready_s - self._env.now)
-                self._at_s = ready_s
-                self._come_or_go(ready_s)
+                self._meet(step, trouble)
+                self._at_s = min(ready_s, self._guard.loss_s(self._now_s))
+                yield self._env.timeout(self._at_s - self._env.now)
+                self._guard.look(self._at_s)
+            self._trouble = None
         except simpy.Interrupt as cut:
             raise _Stopped(str(cut.cause)) from None
         finally:
             self._note("wait", start_s, Part())
-
-    def _come_or_go(self, at_s: float) -> None:
-        """Take note that at the end of a wait the device has returned, or has gone meanwhile."""
-        if self._guard.away or (at_s > self._guard.off_s and self._guard.there(at_s)):
-            self._guard.come(at_s)
-        elif at_s > self._guard.off_s:
-            self._guard.go()
 
     @property
     def _now_s(self) -> float:
@@ -189,22 +210,23 @@ class Task:
         if at_s != self._armed_s:
             return
         self._armed_s = math.inf
-        if at_s >= self._guard.off_s:
-            self._guard.go()
         if self._step is None or not self.process.is_alive:
             return
+        self._guard.look(at_s)
         cause = self._guard.trouble(self._step, at_s) or (SHORT if self._is_short(self._step, at_s) else None)
         if cause is None:
             self._watch(at_s)
         else:
-            self._at_s = at_s
+            self._at_s, self._step = at_s, None
             self.process.interrupt(cause)
 
     def _draw(self, watts: float, joules: float = 0.0) -> None:
-        """Let the battery hear what is drawn above idle from now on, and what was drawn beside."""
+        """Let the battery hear what is drawn above idle from now on, and what was drawn beside; look out anew."""
         batteries, now_s = self._sim.batteries, self._env.now
         batteries.spend(self.device, now_s, joules)
         batteries.draw(self.device, now_s, self.device.profile.idle_w + watts)
+        if self._step is not None:
+            self._watch(max(self._at_s, now_s))
 
     def _presence(self) -> Availability:
         """Return when the device is there for this task: as ever, but for an absence drawn for it."""
@@ -232,6 +254,11 @@ class Task:
     def _is_short(self, step: Step, at_s: float) -> bool:
         return self._short_s(step, at_s) <= at_s
 
+    def _will_do(self, step: Step, cause: str) -> bool:
+        """Tell whether what is done of *step* is to be sent now that *cause* has cut it, and can be."""
+        absent = cause in TROUBLES - STARTS_OVER and self._sim.on_dropout == "partial"
+        return (absent or cause == SHORT) and self._shorten(step)
+
     def _shorten(self, step: Step) -> bool:
         """Make do with what is done of *step*, if that is of any use."""
         made = shortened(step.ref, step.done) if isinstance(step, Compute) else None
@@ -250,9 +277,8 @@ class Task:
         *,
         step: Step | None = None,
         link: str = "",
-        outcome: str | None = None,
     ) -> None:
-        end_s, outcome = self._env.now, outcome or self._outcome
+        end_s = self._env.now
         if end_s > start_s or kind in BUSY:
             place, number = f"device-{self.device.id}", self.device.id
             link, job = (step.link, step.job) if step else (link, "")
@@ -261,10 +287,10 @@ class Task:
                 part.bottleneck, part.waited_s,
             )  # fmt: skip
             self._sim.recorder.count(span)
-            if outcome is None:
-                self._spans.append(span)
+            if self._outcome is not None:
+                self._sim.recorder.span(span, self._outcome)
             else:
-                self._sim.recorder.span(span, outcome)
+                (self._parts if step else self._spans).append(span)
 
 
 class _Stopped(Exception):

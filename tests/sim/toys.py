@@ -12,6 +12,7 @@ from fedsim.execute.cost_only import CostOnly
 from fedsim.fleet import Always, Device, Fleet, Group, Link, Profile, Topology
 from fedsim.fleet.profile import Rate
 from fedsim.fleet.radio import Line, Radio
+from fedsim.fleet.thermal import Thermal
 from fedsim.sim import Published, Simulation, World
 from fedsim.timeline import Timeline
 from fedsim.work import Load, Op, OpClass, Ref, Reply, Work, job, source
@@ -40,6 +41,18 @@ def make(*inputs: object, nbytes: int, seconds: float, memory: float = 0.0, tag:
 def train(*inputs: object, nbytes: int = 10, seconds: float = 3.0, memory: float = 0.0, tag: object = ()) -> str:
     """Train, which makes 10 bytes in 3 seconds."""
     return f"{inputs} {nbytes} {seconds} {memory} {tag}"
+
+
+def seconds_of_passes(*_: object, epochs: int, seconds: float, memory: float, **__: object) -> Load:
+    return seconds_of(seconds=epochs * seconds, memory=memory)
+
+
+@job(size=lambda *_, nbytes, **__: Bytes(nbytes), load=seconds_of_passes, passes="epochs")
+def learn(
+    *inputs: object, epochs: int = 3, nbytes: int = 10, seconds: float = 1.0, memory: float = 0.0, tag: object = ()
+) -> str:
+    """Train for so many passes of a second each, which makes 10 bytes."""
+    return f"{inputs} {epochs} {nbytes} {seconds} {memory} {tag}"
 
 
 @job(size=lambda *_: Bytes(10), load=lambda *_: Load())
@@ -83,12 +96,20 @@ PLAIN = Radio(tx=Line(4.0), rx=Line(3.0))
 
 
 def profile(
-    name: str = "toy", *, memory: float = 1e9, idle_w: float = 1.0, busy_w: float = 2.0, radio: Radio = PLAIN
+    name: str = "toy",
+    *,
+    memory: float = 1e9,
+    storage: float = 1e9,
+    idle_w: float = 1.0,
+    busy_w: float = 2.0,
+    radio: Radio = PLAIN,
+    battery_j: float | None = None,
+    thermal: Thermal | None = None,
 ) -> Profile:
     return Profile(
-        name=name, title=name, kind="sbc", year=2020, quality="peak only", memory_bytes=memory, storage_bytes=1e9,
+        name=name, title=name, kind="sbc", year=2020, quality="peak only", memory_bytes=memory, storage_bytes=storage,
         rates={kind: Rate(flops_per_s=1.0) for kind in OpClass}, spread=(1.0, 1.0), idle_w=idle_w, busy_w=busy_w,
-        radio={"default": radio}, sources=(),
+        radio={"default": radio}, sources=(), battery_j=battery_j, thermal=thermal,
     )  # fmt: skip
 
 
@@ -110,6 +131,19 @@ class Script:
 
 
 @dataclass(frozen=True)
+class Stairs:
+    """All of a device until the first of some (time, share), and from each on that share of it."""
+
+    steps: Sequence[tuple[float, float]]
+
+    def share(self, key: tuple[int, int], at_s: float) -> float:
+        return ([1.0] + [share for step_s, share in self.steps if step_s <= at_s])[-1]
+
+    def next_change(self, key: tuple[int, int], at_s: float) -> float:
+        return min((step_s for step_s, _ in self.steps if step_s > at_s), default=math.inf)
+
+
+@dataclass(frozen=True)
 class State:
     model: Ref
     merges: int = 0
@@ -121,6 +155,11 @@ Plan = Callable[[Any, State, Device], Work | None]
 def plain_plan(ctx: Any, state: State, device: Device) -> Work | None:
     """Send 20 bytes down, train for 3 s, send 10 bytes up: 2 + 3 + 1 s."""
     return Work(down=(state.model,), up=(train(state.model, ctx.shard(device), tag=(state.merges, device.id)),))
+
+
+def learning(ctx: Any, state: State, device: Device) -> Work | None:
+    """Do as in `plain_plan`, with training that makes three passes of 1 s."""
+    return Work(down=(state.model,), up=(learn(state.model, ctx.shard(device), tag=(state.merges, device.id)),))
 
 
 @dataclass(frozen=True)
