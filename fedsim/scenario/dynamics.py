@@ -170,12 +170,20 @@ class EventTable(Table):
 
     def events(self, number: int, groups: Sequence[int | None]) -> list[Event]:
         """Return the event for each of the *groups* that it befalls (None: for all at once)."""
-        lasts_s = _LASTS.get(self.what, math.inf) if self.lasts is None else self.lasts
-        factor = 0.5 if self.leaves is None else self.leaves
         return [
-            Event(self.what, self.at, self.at + lasts_s, group, self.share, factor=factor, number=number)
+            Event(self.what, self.at, self.at + self.lasts_s, group, self.share, factor=self.left, number=number)
             for group in groups
         ]
+
+    @property
+    def lasts_s(self) -> float:
+        """How long it lasts; inf: for ever."""
+        return _LASTS.get(self.what, math.inf) if self.lasts is None else self.lasts
+
+    @property
+    def left(self) -> float:
+        """What is left meanwhile, half of it unless the table says."""
+        return 0.5 if self.leaves is None else self.leaves
 
 
 def presence_of(
