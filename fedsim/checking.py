@@ -25,7 +25,7 @@ _NUMBERS = ("seconds", "joules", "down_bytes", "up_bytes", "memory_bytes", "fits
 def survey(experiment: Experiment) -> dict[str, Any]:
     """Return name, digest, resolved scenario, fleet, network, and each method's cost per group of devices.
 
-    Trains nothing. ``dynamics`` is None where devices at most come and go by one chain. ``peaks_only`` names the
+    Trains nothing. ``dynamics`` is there where devices do more than come and go by one chain. ``peaks_only`` names the
     profiles that rest on nothing better. In costs ``status`` is "ok", "declines" (the method has no work for the device
     at first) or "needs values" (a message's size is known only by computing it).
     """
@@ -36,7 +36,7 @@ def survey(experiment: Experiment) -> dict[str, Any]:
         "resolved": scenario.resolved(),
         "fleet": _fleet(experiment),
         "network": _network(experiment),
-        "dynamics": None if plain(scenario) else _dynamics(experiment),
+        **({} if plain(scenario) else {"dynamics": _dynamics(experiment)}),
         "peaks_only": peaks_only(experiment.profiles),
         "unmetered": unmetered(experiment.profiles),
         "costs": [row for method in scenario.method for row in _costs(experiment, method.label)],

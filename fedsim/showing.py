@@ -95,7 +95,7 @@ def survey(report: Mapping[str, Any]) -> None:
     if len(report["network"]) > 1:  # the server's link is not alone
         out.print("\n[bold]Links that devices share[/], on the way to the server")
         out.print(_network(out, report["network"]))
-    if report["dynamics"]:
+    if "dynamics" in report:
         _dynamics(out, report["dynamics"])
     out.print("\n[bold]One round of one device[/], the first of its group, alone on its link")
     out.print(_costs(out, report["costs"]))

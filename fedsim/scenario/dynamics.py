@@ -192,9 +192,9 @@ def presence_of(
     """Return when devices are there: as *base* says, but for those who crash, leave or have not joined yet."""
     parts = [base, rebooting_of(events, failures, drawing)]
     if failures.leave or failures.late:
-        late = failures.late or LateTable(share=0.0, within=1.0)
+        late, within_s = (failures.late.share, failures.late.within) if failures.late else (0.0, 0.0)
         seed, mean_s = drawing.at("members").seed, failures.leave or math.inf
-        parts.append(Members(late.share, late.within, mean_s=mean_s, seed=seed))
+        parts.append(Members(late, within_s, mean_s=mean_s, seed=seed))
     parts += [Spared(event, drawing.seed) for event in events if event.what in {"leave", "join"}]
     return all_of(*parts)
 
