@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from fedsim.errors import InputError
-from fedsim.fleet import Availability, ByGroup, Charging, Dynamics, Event, Profile, load_profile
+from fedsim.fleet import STILL, Availability, ByGroup, Charging, Dynamics, Event, Profile, load_profile
 from fedsim.scenario.around import profile_at
-from fedsim.scenario.dynamics import EventTable, dynamics_of, presence_of
+from fedsim.scenario.dynamics import DynamicsTable, EventTable, FailuresTable, dynamics_of, presence_of
 from fedsim.scenario.presence import Drawing, PartTable
 from fedsim.scenario.schema import Scenario
 from fedsim.scenario.table import Errors
@@ -22,9 +22,16 @@ def laws_of(scenario: Scenario, profiles: Sequence[Profile], drawing: Drawing) -
     """Return when devices are there, and what changes of them; *profiles* are those of the fleet's groups."""
     events, charging = _events(scenario), scenario.availability.charging(drawing)
     base = _base(scenario, profiles, drawing, charging=charging)
+    if charging is None and nothing(scenario):
+        return base, STILL
     availability = presence_of(base, events, scenario.failures, drawing=drawing)
     dynamics = dynamics_of(scenario.dynamics, events, scenario.failures, drawing=drawing)
     return availability, replace(dynamics, charging=charging)
+
+
+def nothing(scenario: Scenario) -> bool:
+    """Tell whether nothing changes and nothing goes wrong, whenever devices are there."""
+    return not scenario.event and (scenario.dynamics, scenario.failures) == (DynamicsTable(), FailuresTable())
 
 
 def outlived(availability: PartTable, fleet: Sequence[FleetTable], folder: Path) -> Errors:

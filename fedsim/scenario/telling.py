@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from fedsim.fleet import Profile
 from fedsim.scenario.dynamics import AtTimesTable, DynamicsTable, EventTable, FailuresTable
+from fedsim.scenario.laws import nothing
 from fedsim.scenario.presence import AllPart, BatteryPart, PartTable
 from fedsim.scenario.schema import Scenario
 from fedsim.units import short_time
@@ -25,9 +26,7 @@ _BEFALLS = {
 def plain(scenario: Scenario) -> bool:
     """Tell whether nothing happens to devices but that they come and go by one chain, if that."""
     simple = scenario.availability.kind in {"always", "markov"} and not any(g.availability for g in scenario.fleet)
-    return (
-        simple and not scenario.event and scenario.dynamics == DynamicsTable() and scenario.failures == FailuresTable()
-    )
+    return simple and nothing(scenario)
 
 
 def told(scenario: Scenario, profiles: Sequence[Profile]) -> list[str]:

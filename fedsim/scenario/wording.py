@@ -127,7 +127,7 @@ def _words(error: Any) -> str:
         return no_such("value", error["input"], names) if names else f"must be one of these numbers: {numbers}"
     if error["type"] in _WORDS:
         limits = {key: _number(limit) for key, limit in known.items()}
-        return _WORDS[error["type"]].format(**limits, entries="entries" if limits.get("min_length", 2) > 1 else "entry")
+        return _WORDS[error["type"]].format(**limits, entries="entry" if limits.get("min_length") == 1 else "entries")
     return f"{error['msg'][0].lower()}{error['msg'][1:]}"
 
 
