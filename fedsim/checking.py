@@ -9,21 +9,25 @@ from typing import Any
 from fedsim.errors import NeedsValues
 from fedsim.execute.cost_only import CostOnly
 from fedsim.experiment import Experiment
-from fedsim.fleet import Tier, peaks_only, unmetered
+from fedsim.fleet import Availability, Tier, peaks_only, unmetered
+from fedsim.fleet.availability import Key
+from fedsim.fleet.charging import DAY_S
 from fedsim.fleet.topology import SERVER
 from fedsim.results import RunKey
+from fedsim.scenario import plain, told
 from fedsim.sim import Simulation, World
 
 _MOST_COUNTED = 10_000
+_MOST_SAMPLED, _INSTANTS, _CHANGES = 200, 48, 40  # so that a look at the dynamics takes a second at most
 _NUMBERS = ("seconds", "joules", "down_bytes", "up_bytes", "memory_bytes", "fits", "transfer_s")
 
 
 def survey(experiment: Experiment) -> dict[str, Any]:
     """Return name, digest, resolved scenario, fleet, network, and each method's cost per group of devices.
 
-    Trains nothing. ``peaks_only`` names the profiles that rest on nothing better. In costs ``status``
-    is "ok", "declines" (the method has no work for the device at first) or "needs values" (a message's
-    size is known only by computing it).
+    Trains nothing. ``dynamics`` is there where devices do more than come and go by one chain. ``peaks_only`` names the
+    profiles that rest on nothing better. In costs ``status`` is "ok", "declines" (the method has no work for the device
+    at first) or "needs values" (a message's size is known only by computing it).
     """
     scenario = experiment.scenario
     return {
@@ -32,6 +36,7 @@ def survey(experiment: Experiment) -> dict[str, Any]:
         "resolved": scenario.resolved(),
         "fleet": _fleet(experiment),
         "network": _network(experiment),
+        **({} if plain(scenario) else {"dynamics": _dynamics(experiment)}),
         "peaks_only": peaks_only(experiment.profiles),
         "unmetered": unmetered(experiment.profiles),
         "costs": [row for method in scenario.method for row in _costs(experiment, method.label)],
@@ -63,6 +68,40 @@ def _tier(world: World, tier: Tier) -> dict[str, Any]:
     rates = {"down_bytes_per_s": link.rate(up=False), "up_bytes_per_s": link.rate(up=True), "shared": link.shared}
     names = {"tier": tier.name, "count": tier.count, "behind": tier.behind, "edge": tier.edge and tier.edge.name}
     return {**names, "latency_s": link.latency_s, **rates, "devices_least": least, "devices_most": most}
+
+
+def _dynamics(experiment: Experiment) -> dict[str, Any]:
+    """Return how much the devices of each group are online on the first day, and what happens to them, in words."""
+    world = experiment.world(experiment.keys[0])
+    groups, until_s = world.fleet.groups, min(DAY_S, world.stop_s)
+    most = max(1, _MOST_SAMPLED // len(groups))
+    rows = []
+    for number, group in enumerate(groups):
+        keys = [(number, index) for index in range(min(group.count, most))]
+        found = [_online(world.availability, key, until_s) for key in keys]
+        stays = [_stays(world.availability, key, until_s) for key in keys]
+        online_s, ended = (sum(part) for part in zip(*stays, strict=True))
+        row = {"profile": group.profile.name, "count": group.count, "sampled": len(keys), "until_s": until_s}
+        rows.append({**row, "online": sum(found) / len(found), "stay_s": online_s / ended if ended else None})
+    return {"groups": rows, "said": told(experiment.scenario, [group.profile for group in groups])}
+
+
+def _online(law: Availability, key: Key, until_s: float) -> float:
+    """Return the share of instants, evenly spread, at which a device is online."""
+    return sum(law.online(key, (n + 0.5) * until_s / _INSTANTS) for n in range(_INSTANTS)) / _INSTANTS
+
+
+def _stays(law: Availability, key: Key, until_s: float) -> tuple[float, int]:
+    """Return how long a device is online in its first changes, and how many stays end there."""
+    at_s, online_s, ended = 0.0, 0.0, 0
+    for _ in range(_CHANGES):
+        here, next_s = law.online(key, at_s), min(until_s, law.next_change(key, at_s))
+        online_s += here * (next_s - at_s)
+        if next_s == until_s:
+            break
+        ended += here and not law.online(key, next_s)
+        at_s = next_s
+    return online_s, ended
 
 
 def _costs(experiment: Experiment, label: str) -> list[dict[str, Any]]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,18 @@ from pyarrow import csv
 
 from fedsim.errors import InputError
 from fedsim.experiment import Experiment
-from fedsim.fleet import Capacity, Device
+from fedsim.fleet import FULL, Always, Availability, Clock, Device, Level
 from fedsim.results import RunKey, check_folder, make_folder
 from fedsim.seeds import seed_of
 from fedsim.sim import World
 from fedsim.timeline import write_table
 
+VERSIONS, ATTEMPTS = 100, 3  # of tasks and uploads that are looked at
 MOST_ROWS = 5_000_000  # of one history: about a minute, and 100 MB in memory
+
+
+Span = tuple[float, float]
+"""(start, end) in seconds"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +47,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """One table: its *name*, its columns after seed and device, and what makes the *rows* of a device in time order."""
+    """One table: its *name*, its columns after seed and device, and what makes the *rows* of a device in order.
+
+    ``there`` tells whether a world has any such thing: where none has, no table is written.
+    """
 
     name: str
     columns: pa.Schema
     rows: Callable[[Sample, Device], Iterator[tuple[Any, ...]]]
+    there: Callable[[World], bool] = field(default=lambda _: True)
 
 
 def sample(world: World, seed: int, *, most: int, until_s: float) -> Sample:
@@ -54,19 +64,9 @@ def sample(world: World, seed: int, *, most: int, until_s: float) -> Sample:
     return Sample(world, seed, tuple(map(world.fleet.device, numbers)), until_s)
 
 
-def online(found: Sample, device: Device) -> Iterator[tuple[float, float]]:
+def online(found: Sample, device: Device) -> Iterator[Span]:
     """Yield start and end of each time online, the last cut at the end of the sample."""
-    law, at_s, since_s = found.world.availability, 0.0, None
-    while at_s < found.until_s:
-        here = law.online(device.key, at_s)
-        if here and since_s is None:
-            since_s = at_s
-        if not here and since_s is not None:
-            yield since_s, at_s
-            since_s = None
-        at_s = law.next_change(device.key, at_s)
-    if since_s is not None:
-        yield since_s, found.until_s
+    return _spells(found.world.availability, device, found.until_s)
 
 
 def rates(found: Sample, device: Device) -> Iterator[tuple[str, float, float]]:
@@ -77,22 +77,107 @@ def rates(found: Sample, device: Device) -> Iterator[tuple[str, float, float]]:
         return
     for way in ("shared",) if own.link.shared else ("down", "up"):
         capacity = own.capacity(found.seed, up=way == "up", own=True)
-        yield from ((way, at_s, rate) for at_s, rate in _changes(capacity, found.until_s))
+        found_rates = _changes(capacity.rate, capacity.next_change, found.until_s)
+        yield from ((way, at_s, rate) for at_s, rate in found_rates)
 
 
-def _changes(capacity: Capacity, until_s: float) -> Iterator[tuple[float, float]]:
+def _spells(law: Availability, device: Device, until_s: float, *, on: bool = True) -> Iterator[Span]:
+    """Yield start and end of each time for which *law* is on, or off."""
+    at_s, since_s = 0.0, None
+    while at_s < until_s:
+        here = law.online(device.key, at_s) == on
+        if here and since_s is None:
+            since_s = at_s
+        if not here and since_s is not None:
+            yield since_s, at_s
+            since_s = None
+        at_s = law.next_change(device.key, at_s)
+    if since_s is not None:
+        yield since_s, until_s
+
+
+def _changes(
+    value: Callable[[float], float], next_change: Callable[[float], float], until_s: float
+) -> Iterator[tuple[float, float]]:
+    """Yield the *value* at time 0 and wherever it changes, with the time."""
     at_s, last = 0.0, None
     while at_s < until_s:
-        rate = capacity.rate(at_s)
-        if rate != last:
-            yield at_s, rate
-        at_s, last = capacity.next_change(at_s), rate
+        now = value(at_s)
+        if now != last:
+            yield at_s, now
+        at_s, last = next_change(at_s), now
 
 
-_TIME = pa.float64()
-AVAILABILITY = History("availability", pa.schema({"start_s": _TIME, "end_s": _TIME}), online)
+def clock(found: Sample, device: Device) -> Iterator[tuple[float, float]]:
+    """Yield the share of its speed at which a processor runs, where it saves power at times."""
+    law, key = found.world.dynamics.clock, device.key
+    return _changes(
+        lambda at_s: 1.0 if law.full.online(key, at_s) else law.speed,
+        lambda at_s: law.full.next_change(key, at_s),
+        found.until_s,
+    )
+
+
+def plugged(found: Sample, device: Device) -> Iterator[Span]:
+    """Yield the times for which a device that has a battery is plugged in."""
+    charging = found.world.dynamics.charging
+    return _spells(charging.plugged, device, found.until_s) if charging and charging.law(device.profile) else iter(())
+
+
+def absences(found: Sample, device: Device) -> Iterator[tuple[int, float, float]]:
+    """Yield version, share and seconds of the absences that cut a device's first tasks, if it is given them."""
+    for version in range(VERSIONS):
+        absence = found.world.dynamics.failures.absence(device.key, version)
+        if absence:
+            yield version, *absence
+
+
+def uploads(found: Sample, device: Device) -> Iterator[tuple[int, int, float, bool]]:
+    """Yield version, attempt, share that is sent, and whether it arrives as it was."""
+    for version, attempt in product(range(VERSIONS), range(ATTEMPTS)):
+        yield version, attempt, *found.world.dynamics.failures.arrives(device.key, version, attempt)
+
+
+def _left(name: str) -> History:
+    """Return the history of what is left of a device's speed, memory or storage."""
+
+    def rows(found: Sample, device: Device) -> Iterator[tuple[float, float]]:
+        law: Level = getattr(found.world.dynamics, name)
+        share, next_change = partial(law.share, device.key), partial(law.next_change, device.key)
+        return _changes(share, next_change, found.until_s)
+
+    return History(name, _SHARE, rows, lambda world: getattr(world.dynamics, name) != FULL)
+
+
+def _away(name: str, process: str) -> History:
+    """Return the history of the times at which a process of the dynamics is off."""
+
+    def rows(found: Sample, device: Device) -> Iterator[Span]:
+        return _spells(getattr(found.world.dynamics, process), device, found.until_s, on=False)
+
+    return History(name, _SPAN, rows, lambda world: getattr(world.dynamics, process) != Always())
+
+
+_TIME, _COUNT = pa.float64(), pa.int64()
+_SPAN = pa.schema({"start_s": _TIME, "end_s": _TIME})
+_SHARE = pa.schema({"at_s": _TIME, "share": pa.float64()})
+_ABSENCE = pa.schema({"version": _COUNT, "share": pa.float64(), "seconds": _TIME})
+_UPLOAD = pa.schema({"version": _COUNT, "attempt": _COUNT, "share": pa.float64(), "whole": pa.bool_()})
+AVAILABILITY = History("availability", _SPAN, online)
 LINKS = History("links", pa.schema({"direction": pa.string(), "at_s": _TIME, "bytes_per_s": pa.float64()}), rates)
-HISTORIES = (AVAILABILITY, LINKS)
+HISTORIES = (
+    AVAILABILITY,
+    LINKS,
+    _left("speed"),
+    History("clock", _SHARE, clock, lambda world: world.dynamics.clock != Clock()),
+    _left("memory"),
+    _left("storage"),
+    _away("outages", "network"),
+    _away("crashes", "rebooting"),
+    History("plug", _SPAN, plugged, lambda world: world.dynamics.charging is not None),
+    History("absences", _ABSENCE, absences, lambda world: world.dynamics.failures.dropout > 0),
+    History("uploads", _UPLOAD, uploads, lambda world: world.dynamics.failures.checks),
+)
 
 
 def table(history: History, samples: Sequence[Sample]) -> pa.Table:
@@ -131,7 +216,8 @@ def write(
 
 def write_samples(samples: Sequence[Sample], folder: Path, *, as_csv: bool = False) -> dict[str, Any]:
     """Write every history of the *samples*; return the seeds' figures, and rows and digest of each file."""
-    made = {history.name: table(history, samples) for history in HISTORIES}
+    there = [history for history in HISTORIES if any(history.there(found.world) for found in samples)]
+    made = {history.name: table(history, samples) for history in there}
     make_folder("-o", folder)
     files = [_written(name, found, folder, as_csv=as_csv) for name, found in made.items()]
     figures = [_figures(found, made[AVAILABILITY.name]) for found in samples]

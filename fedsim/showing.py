@@ -17,7 +17,7 @@ from rich.table import Table
 from fedsim.fleet import said_of, said_of_power
 from fedsim.results import CAPTION, HEADERS, cells
 from fedsim.scenario import to_toml
-from fedsim.units import short_bytes, short_energy, short_rate, short_time
+from fedsim.units import short_bytes, short_energy, short_rate, short_time, written
 
 _ROOMY = 100
 _STATUS = {
@@ -95,6 +95,8 @@ def survey(report: Mapping[str, Any]) -> None:
     if len(report["network"]) > 1:  # the server's link is not alone
         out.print("\n[bold]Links that devices share[/], on the way to the server")
         out.print(_network(out, report["network"]))
+    if "dynamics" in report:
+        _dynamics(out, report["dynamics"])
     out.print("\n[bold]One round of one device[/], the first of its group, alone on its link")
     out.print(_costs(out, report["costs"]))
     doubts(out, report)
@@ -132,6 +134,19 @@ def _network(out: Console, rows: Iterable[Mapping[str, Any]]) -> Table:
         names = (escape(row[key] or "-") for key in ("behind", "edge"))
         made.add_row(escape(row["tier"]), str(row["count"]), *rates, devices, *names)
     return made
+
+
+def _dynamics(out: Console, found: Mapping[str, Any]) -> None:
+    until = written(found["groups"][0]["until_s"], "time")
+    out.print(f"\n[bold]What happens to devices[/], online in the first {until}, charge apart", highlight=False)
+    numbers = ("devices", "looked at", "online", "mean stay")
+    made = table(out, "profile", *numbers, right=numbers)
+    for row in found["groups"]:
+        stay = "-" if row["stay_s"] is None else short_time(row["stay_s"])
+        made.add_row(escape(row["profile"]), str(row["count"]), str(row["sampled"]), f"{row['online']:.0%}", stay)
+    out.print(made)
+    for line in found["said"]:
+        out.print(f"- {escape(line)}", highlight=False)
 
 
 def _between(least: int, most: int) -> str:

@@ -74,7 +74,8 @@ class Quantity:
         return core_schema.no_info_before_validator_function(self.read, handler(source), serialization=writer)
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        return {"type": "string", "pattern": rf"^\s*[0-9.eE+-]+\s*({'|'.join(UNITS[self.kind])})\s*$"}
+        sign = "" if self.kind in _LEAST else "(?!-)"
+        return {"type": "string", "pattern": rf"^\s*{sign}[0-9.eE+-]+\s*({'|'.join(UNITS[self.kind])})\s*$"}
 
 
 Seconds = Annotated[float, Quantity("time")]

@@ -136,6 +136,177 @@ ONE_KEY = {
         {"availability__on_dropout": "resum"},
         "availability.on_dropout = 'resum': unknown value; did yo",
     ),
+    "unknown availability of a part": (
+        {"availability": {"kind": "all", "of": [{"kind": "always"}, {"kind": "batery"}]}},
+        "availability.of.1.kind = 'batery': unknown kind; did you mean 'battery'? (known: always, battery, diurnal,",
+    ),
+    "availability of a part without its kind": (
+        {"availability": {"kind": "all", "of": [{"floor": 0.1}, {"kind": "always"}]}},
+        "availability.of.0.kind: is missing; give it 'always' or 'markov' or",
+    ),
+    "availability of a single part": (
+        {"availability": {"kind": "all", "of": [{"kind": "always"}]}},
+        "availability.of = [{ kind = 'always' }]: must have 2 entries or more",
+    ),
+    "two batteries": (
+        {"availability": {"kind": "all", "of": [{"kind": "battery"}, {"kind": "battery"}]}},
+        "availability = { kind = 'all', of = [{ kind = 'battery' }, { kind = 'batte…: has two parts of kind 'battery'",
+    ),
+    "battery of a group alone": (
+        {"fleet__0__availability": {"kind": "battery"}},
+        "fleet.0.availability.kind = 'battery': unknown kind (known: always, diurnal, markov, trace)",
+    ),
+    "text for the availability of a group": (
+        {"fleet__0__availability": "markov"},
+        "fleet.0.availability = 'markov': must be a table with the key kind, 'always' or",
+    ),
+    "misspelt key of a battery": (
+        {"availability": {"kind": "battery", "flor": 0.2}},
+        "availability.flor = 0.2: unknown key; did you mean 'floor'?",
+    ),
+    "battery that is ready before it fills": (
+        {"availability": {"kind": "battery", "floor": 0.5}},
+        "availability.resume = 0.3: is below floor, 0.5: an empty battery must fill up to be ready",
+    ),
+    "charge at the start that falls": (
+        {"availability": {"kind": "battery", "start": [0.5, 0.2]}},
+        "availability.start = [0.5, 0.2]: falls: write the lower share first",
+    ),
+    "charge at the start of three": (
+        {"availability": {"kind": "battery", "start": [0.1, 0.2, 0.3]}},
+        "availability.start = [0.1, 0.2, 0.3]: must have 2 entries or fewer",
+    ),
+    "battery that never charges": (
+        {"availability": {"kind": "battery", "charge": 0}},
+        "availability.charge = 0: must be above 0",
+    ),
+    "misspelt key of a plug": (
+        {"availability": {"kind": "battery", "plugged": {"curv": "wifi"}}},
+        "availability.plugged.curv = 'wifi': unknown key; did you mean 'curve'?",
+    ),
+    "unknown curve": (
+        {"availability": {"kind": "diurnal", "curve": "wify"}},
+        "availability.curve = 'wify': unknown curve; did you mean 'wifi'?",
+    ),
+    "number for a curve": (
+        {"availability": {"kind": "diurnal", "curve": 3}},
+        "availability.curve = 3: must be a table, such as { hourly = [24 shares], long_stay = '2 h' }, or one of 'c",
+    ),
+    "curve of a day too short": (
+        {"availability": {"kind": "diurnal", "curve": {"hourly": [0.5] * 23, "long_stay": "1 h"}}},
+        "availability.curve.hourly = [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5…: must have 24 ent",
+    ),
+    "curve that nobody is on": (
+        {"availability": {"kind": "diurnal", "curve": {"hourly": [0.0] * 24, "long_stay": "1 h"}}},
+        "availability.curve = { hourly = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.…: the share at 0 h is 0.0",
+    ),
+    "half of short stays": (
+        {"availability": {"kind": "diurnal", "curve": {"hourly": [0.5] * 24, "long_stay": "1 h", "short_stay": "9 s"}}},
+        "availability.curve = { hourly = [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.…: has one of short_stay and",
+    ),
+    "no zones": ({"availability": {"kind": "diurnal", "zones": []}}, "availability.zones = []: must have 1 entry or"),
+    "zone that is a number": (
+        {"availability": {"kind": "diurnal", "zones": [8]}},
+        "availability.zones.0 = 8: has no unit",
+    ),
+    "record of no file": ({"availability": {"kind": "trace"}}, "availability.file: is missing; give it a value"),
+    "record that is not there": (
+        {"availability": {"kind": "trace", "file": "no.csv"}},
+        "availability.file = 'no.csv': cannot read the trace ",
+    ),
+    "record with an unknown offset": (
+        {"availability": {"kind": "trace", "file": "no.csv", "offset": "dais"}},
+        "availability.offset = 'dais': unknown value; did you mean 'days'?",
+    ),
+    "record that needs what nobody knows": (
+        {"availability": {"kind": "trace", "file": "no.csv", "needs": ["charing"]}},
+        "availability.needs.0 = 'charing': unknown value; did you mean 'charging'?",
+    ),
+    "mode of a profile without any": (
+        {"fleet__0__mode": "15W"},
+        "fleet.0.mode = '15W': profile 'raspberry-pi-4': it has no [modes], so that '15W' is none",
+    ),
+    "unknown mode": (
+        {"fleet__0": {"profile": "jetson-agx-xavier", "count": 4, "mode": "15W"}},
+        "fleet.0.mode = '15W': profile 'jetson-agx-xavier': unknown mode '15W'; did you mean '15w'?",
+    ),
+    "unknown dynamics": (
+        {"dynamics": {"lod": {"every": "1 h", "lasts": "1 min"}}},
+        "dynamics.lod = { every = '1 h', lasts = '1 min' }: unknown key; did you mean 'load'?",
+    ),
+    "load that is a number": ({"dynamics": {"load": 0.5}}, "dynamics.load = 0.5: must be a table, such as { every ="),
+    "load that never ends": ({"dynamics": {"load": {"every": "1 h"}}}, "dynamics.load.lasts: is missing; give it a"),
+    "load that leaves less than nothing": (
+        {"dynamics": {"load": {"every": "1 h", "lasts": "1 s", "leaves": -0.1}}},
+        "dynamics.load.leaves = -0.1: must be at least 0",
+    ),
+    "processor that stands still": (
+        {"dynamics": {"clock": {"every": "1 h", "lasts": "1 s", "speed": 0.0}}},
+        "dynamics.clock.speed = 0.0: must be above 0",
+    ),
+    "number for a switch": ({"dynamics": {"thermal": 1}}, "dynamics.thermal = 1: must be true or false"),
+    "text for dynamics": (
+        {"dynamics": "all"},
+        "dynamics = 'all': must be a table, such as [dynamics] with thermal = t",
+    ),
+    "misspelt failure": ({"failures": {"droput": 0.2}}, "failures.droput = 0.2: unknown key; did you mean 'dropout'?"),
+    "dropout in percent": ({"failures": {"dropout": 20}}, "failures.dropout = 20: must be at most 1"),
+    "more bad uploads than there are": (
+        {"failures": {"corrupted": 0.7, "truncated": 0.5}},
+        "failures = { corrupted = 0.7, truncated = 0.5 }: has corrupted and truncated uploads that add up to 1.2, o",
+    ),
+    "negative tries": ({"failures": {"retries": -1}}, "failures.retries = -1: must be at least 0"),
+    "crash that is a time": (
+        {"failures": {"crash": "1 h"}},
+        "failures.crash = '1 h': must be a table, such as { every",
+    ),
+    "share for who is late": (
+        {"failures": {"late": 0.2}},
+        "failures.late = 0.2: must be a table, such as { share = 0.2",
+    ),
+    "unknown event": (
+        {"event": [{"at": "3 s", "what": "leaf"}]},
+        "event.0.what = 'leaf': unknown value; did you mean 'l",
+    ),
+    "event at a bare number": ({"event": [{"at": 3, "what": "leave"}]}, "event.0.at = 3: has no unit"),
+    "event without a time": ({"event": [{"what": "leave"}]}, "event.0.at: is missing; give it a value"),
+    "event for a group that is not there": (
+        {"event": [{"at": "3 s", "what": "leave", "group": 2}]},
+        "event.0.group = 2: is no group: there are 2 under [[fleet]], counted from 0",
+    ),
+    "event for no group": (
+        {"event": [{"at": "3 s", "what": "leave", "group": -1}]},
+        "event.0.group = -1: must be the number of a group under [[fleet]], from 0, or a profile's name",
+    ),
+    "event for an unknown profile": (
+        {"event": [{"at": "3 s", "what": "leave", "group": "lapptop"}]},
+        "event.0.group = 'lapptop': unknown profile of the fleet; did you mean 'laptop'? (known: laptop, raspberry-",
+    ),
+    "event for half a group": (
+        {"event": [{"at": "3 s", "what": "leave", "group": 1.5}]},
+        "event.0.group = 1.5: must be the number of a group under [[fleet]], from 0, or a profile's name",
+    ),
+    "event that leaves something of who left": (
+        {"event": [{"at": "3 s", "what": "leave", "leaves": 0.5}]},
+        "event.0 = { at = '3 s', what = 'leave', leaves = 0.5 }: has leaves, which goes with slow, memory, storage",
+    ),
+    "event that joins for a while": (
+        {"event": [{"at": "3 s", "what": "join", "lasts": "3 s"}]},
+        "event.0 = { at = '3 s', what = 'join', lasts = '3 s' }: joins, and has lasts: who joins stays",
+    ),
+    "event that stops for ever": (
+        {"event": [{"at": "3 s", "what": "slow", "leaves": 0}]},
+        "event.0 = { at = '3 s', what = 'slow', leaves = 0 }: leaves nothing of the speed for ever: write lasts",
+    ),
+    "event after the end": (
+        {"event": [{"at": "3 s", "what": "leave"}], "run": {"stop": {"time": "3 s"}}},
+        "event.0.at = '3 s': comes when the run has ended, at '3 s': write an earlier one, or raise run.stop.time",
+    ),
+    "event that is alone": (
+        {"event": {"at": "3 s", "what": "leave"}},
+        "event = { at = '3 s', what = 'leave' }: must be a",
+    ),
+    "events": ({"events": []}, "events = []: unknown key; did you mean 'event'?"),
     "bits that there are not": (
         {"method": [{"name": "qat", "bits": 3}]},
         "method.qat.bits = 3: must be one of these numbers: 32, 8, 4, 2, 1",
@@ -283,6 +454,34 @@ def test_all_errors_of_a_file_are_reported_together(tmp_path):
         "method.fedprox.mu = -1.0",
         "method.fedavg.schedule.cohort = 7000",
         "task.partition",
+    ]
+
+
+def test_all_errors_of_the_tables_of_dynamics_are_reported_together(tmp_path):
+    parts = [{"kind": "battery", "floor": 2.0, "resum": 0.5}, {"kind": "markov", "mean_online": 3}]
+    path = write(
+        tmp_path,
+        changed(
+            availability={"kind": "all", "of": parts, "on_dropout": "partly"}, dynamics={"thermal": 1, "clok": 1},
+            failures={"dropout": 2, "crash": {"every": "0 s"}},
+            event=[{"what": "join"}, {"at": "-1 s", "what": "slow"}],
+            fleet__1__availability={"kind": "dirunal"},
+        ),
+    )  # fmt: skip
+    lines = refused(tmp_path, "run", path)
+    assert [line.removeprefix(f"{path}: ").partition(": ")[0] for line in lines] == [
+        "fleet.1.availability.kind = 'dirunal'",
+        "availability.of.0.resum = 0.5",
+        "availability.of.0.floor = 2.0",
+        "availability.of.1.mean_online = 3",
+        "availability.on_dropout = 'partly'",
+        "dynamics.clok = 1",
+        "dynamics.thermal = 1",
+        "failures.dropout = 2",
+        "failures.crash.every = '0 s'",
+        "failures.crash.lasts",
+        "event.0.at",
+        "event.1.at = '-1 s'",
     ]
 
 

@@ -18,8 +18,35 @@ from fedsim import histories
 from fedsim.errors import InputError
 from fedsim.execute.cost_only import CostOnly
 from fedsim.experiment import Where, prepare
-from fedsim.fleet import Always, Fleet, Group, Markov, Topology, load_link, load_profile
-from fedsim.histories import AVAILABILITY, LINKS, History, Sample, online, rates, sample, table, write_samples
+from fedsim.fleet import (
+    STILL,
+    Always,
+    Charging,
+    Clock,
+    Crashes,
+    Dynamics,
+    Failures,
+    Fleet,
+    Group,
+    Markov,
+    Product,
+    Switched,
+    Topology,
+    load_link,
+    load_profile,
+)
+from fedsim.histories import (
+    AVAILABILITY,
+    HISTORIES,
+    LINKS,
+    History,
+    Sample,
+    online,
+    rates,
+    sample,
+    table,
+    write_samples,
+)
 from tests.command import changed, fedsim, write
 from tests.strategies import markovs
 
@@ -27,9 +54,11 @@ FIBRE, LTE = load_link("fibre"), load_link("lte", varies=True)
 MARKOV = {"kind": "markov", "mean_online": "20 min", "mean_offline": "10 min"}
 
 
-def world(availability=None, *, link=FIBRE, count=5):
+def world(availability=None, *, link=FIBRE, count=5, dynamics=STILL):
     fleet = Fleet((Group(load_profile("phone-mid"), link, count),))
-    return SimpleNamespace(fleet=fleet, availability=availability or Always(), topology=Topology(FIBRE))
+    return SimpleNamespace(
+        fleet=fleet, availability=availability or Always(), topology=Topology(FIBRE), dynamics=dynamics
+    )
 
 
 def sampled(made, until_s, most=5):
@@ -72,6 +101,26 @@ def test_a_world_is_the_same_for_every_method_before_and_after_its_run(tmp_path,
     assert len(written) == 4
     assert all(one == written[0] for one in written)
     assert set(written[0]) == {"availability.parquet", "links.parquet"}
+
+
+def test_where_everything_happens_the_world_is_still_the_same_for_every_method(tmp_path):
+    experiment = prepare("smoke/dynamics", {"dynamics.storage": {"every": "1 s", "lasts": "1 s"}}, Where())
+    written = []
+    for key in experiment.keys:
+        sim = experiment.simulation(key, CostOnly(experiment.problems[key.seed]), Deaf())
+        for when in ("before", "after"):
+            folder = tmp_path / key.method / when
+            write_samples([sample(sim._world, key.seed, most=20, until_s=30.0)], folder)
+            written.append(contents(folder))
+            if when == "before":
+                sim.run()
+        assert sim.rounds_done > 0
+    assert len(written) == 4
+    assert all(one == written[0] for one in written)
+    assert set(written[0]) == {f"{history.name}.parquet" for history in HISTORIES}
+    assert all(
+        len(pd.read_parquet(tmp_path / "fedavg" / "after" / name)) for name in written[0] if name != "links.parquet"
+    )
 
 
 @given(law=markovs(), times=st.lists(st.floats(0.0, 300.0, exclude_max=True), min_size=1, max_size=20))
@@ -130,6 +179,75 @@ def test_a_link_that_never_varies_has_no_rows_but_its_table_has_columns():
     made = table(LINKS, [sampled(world(), 60.0)])
     assert made.num_rows == 0
     assert made.column_names == ["seed", "device", "direction", "at_s", "bytes_per_s"]
+
+
+LAW = Markov(40.0, 20.0, 1)
+HAPPENING = Dynamics(
+    speed=Product((Switched(LAW, 0.25),)),
+    clock=Clock(LAW, 0.5, 0.4),
+    memory=Product((Switched(LAW, 0.125),)),
+    network=LAW,
+    rebooting=Crashes(40.0, 5.0, 2),
+    failures=Failures(dropout=0.5, corrupted=0.2, truncated=0.3, retries=2, seed=3),
+    charging=Charging(LAW, 0.2, 0.3, (0.3, 1.0), charge_per_h=0.44, use_per_h=0.1, seed=4),
+)
+
+
+def history(name, dynamics=HAPPENING):
+    """Return the rows of a history of one device over 300 s."""
+    (found,) = (one for one in HISTORIES if one.name == name)
+    return table(found, [sampled(world(dynamics=dynamics, count=1), 300.0)]).to_pandas()
+
+
+@pytest.mark.parametrize(("name", "low"), [("speed", 0.25), ("clock", 0.5), ("memory", 0.125)])
+def test_a_share_holds_from_its_row_to_the_next(name, low):
+    rows = history(name)
+    assert len(rows) > 3
+    for at_s in range(300):
+        expected = 1.0 if LAW.online((0, 0), at_s) else low
+        assert rows[rows.at_s <= at_s].share.iloc[-1] == expected
+    assert (rows.share.diff().iloc[1:] != 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "law", "on"),
+    [("outages", LAW, False), ("crashes", HAPPENING.rebooting, False), ("plug", LAW, True)],
+)
+def test_a_spell_lasts_just_as_long_as_its_law_says(name, law, on):
+    rows = history(name)
+    assert len(rows) > 2
+    for at_s in range(300):
+        inside = ((rows.start_s <= at_s) & (at_s < rows.end_s)).any()
+        assert inside == (law.online((0, 0), at_s) == on)
+
+
+def test_who_has_no_battery_has_no_plug():
+    board = SimpleNamespace(
+        **{**vars(world(dynamics=HAPPENING)), "fleet": Fleet((Group(load_profile("raspberry-pi-4"), FIBRE, 1),))}
+    )
+    (plug,) = (one for one in HISTORIES if one.name == "plug")
+    assert table(plug, [sampled(board, 300.0)]).num_rows == 0
+
+
+def test_absences_are_those_of_the_first_versions():
+    found = {row.version: (row.share, row.seconds) for row in history("absences").itertuples()}
+    expected = {version: HAPPENING.failures.absence((0, 0), version) for version in range(100)}
+    assert found == {version: tuple(absence) for version, absence in expected.items() if absence}
+    assert 20 < len(found) < 80
+
+
+def test_uploads_are_those_of_the_first_versions_and_attempts():
+    rows = history("uploads")
+    assert len(rows) == 300
+    for row in rows.itertuples():
+        assert (row.share, row.whole) == HAPPENING.failures.arrives((0, 0), row.version, row.attempt)
+    assert 0.3 < rows.whole.mean() < 0.7
+
+
+def test_what_cannot_happen_has_no_file(tmp_path):
+    only = Dynamics(network=LAW)
+    write_samples([sampled(world(), 9.0), sampled(world(dynamics=only), 9.0)], tmp_path)
+    assert set(contents(tmp_path)) == {"availability.parquet", "links.parquet", "outages.parquet"}
 
 
 def test_devices_are_drawn_by_key_and_stay_when_the_fleet_grows():

@@ -11,6 +11,7 @@ from fedsim.scenario.override import parse_override
 from fedsim.scenario.placing import placed
 from fedsim.scenario.presence import Drawing
 from fedsim.scenario.schema import AsyncSchedule, HierarchicalSchedule, MethodTable, Scenario, SyncSchedule
+from fedsim.scenario.telling import plain, told
 from fedsim.scenario.world import FleetTable, ModelTable, PublicTable, TaskTable
 
 __all__ = [
@@ -37,8 +38,10 @@ __all__ = [
     "option_defaults",
     "parse_override",
     "placed",
+    "plain",
     "profile_at",
     "read",
     "scenario_names",
     "to_toml",
+    "told",
 ]

@@ -11,6 +11,7 @@ import tomli_w
 from pydantic import ConfigDict, TypeAdapter
 
 from fedsim.fleet import link_names
+from fedsim.fleet.curve import curve_names
 from fedsim.scenario.around import Catalogue
 from fedsim.scenario.options import options_of
 from fedsim.scenario.presets import PRESETS, SharedLinkTable
@@ -32,6 +33,8 @@ def json_schema(catalogue: Catalogue) -> dict[str, Any]:
     _choose(tables["MethodTable"], "name", catalogue.methods)
     _choose(tables["NetworkTable"], "preset", PRESETS)
     tables["SharedLinkTable"] = SharedLinkTable.model_json_schema()
+    for table in ("DiurnalTable", "DiurnalPart", "ChargerPart"):
+        tables[table]["properties"]["curve"]["anyOf"][0]["enum"] = curve_names()
     for link in (tables["SharedLinkTable"], tables["TierTable"]):
         _suggest(link["properties"]["link"]["anyOf"][0], link_names())
     for table in ("FleetTable", "ServerTable"):

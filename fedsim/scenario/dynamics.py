@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from fedsim.fleet import (
     FULL,
@@ -32,6 +32,15 @@ from fedsim.scenario.wording import said
 from fedsim.units import Seconds
 
 _LASTS = {"crash": 30.0}
+_LEAVING = ("slow", "memory", "storage")
+_RULES: list[Any] = [
+    {"if": {"required": ["leaves"]}, "then": {"properties": {"what": {"enum": [*_LEAVING]}}}},
+    {"if": {"properties": {"what": {"const": "join"}}}, "then": {"not": {"required": ["lasts"]}}},
+    {
+        "if": {"properties": {"what": {"const": "slow"}, "leaves": {"const": 0}}, "required": ["leaves"]},
+        "then": {"required": ["lasts"]},
+    },
+]  # what _sound refuses, for the JSON Schema
 
 
 class AtTimesTable(Table):
@@ -79,12 +88,20 @@ class DynamicsTable(Table):
     storage: LeavingTable | None = None
     reported: bool = True
 
+    @classmethod
+    def example(cls) -> str:
+        return "[dynamics] with thermal = true"
+
 
 class LateTable(Table):
     """A share of devices that joins late, uniformly within a time."""
 
     share: Share
     within: Span
+
+    @classmethod
+    def example(cls) -> str:
+        return "{ share = 0.2, within = '1 h' }"
 
 
 class FailuresTable(Table):
@@ -105,11 +122,21 @@ class FailuresTable(Table):
     leave: Span | None = None
     late: LateTable | None = None
 
+    @classmethod
+    def example(cls) -> str:
+        return "[failures] with dropout = 0.1"
+
     @model_validator(mode="after")
     def _shares(self) -> FailuresTable:
         if self.corrupted + self.truncated > 1:
             raise said(f"has corrupted and truncated uploads that add up to {self.corrupted + self.truncated}, over 1")
         return self
+
+
+def _group(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str) or (isinstance(value, int) and value < 0):
+        raise said("must be the number of a group under [[fleet]], from 0, or a profile's name")
+    return value
 
 
 class EventTable(Table):
@@ -119,9 +146,11 @@ class EventTable(Table):
     slow, memory, storage: what of it is left (*leaves*), for ever or as long as it lasts.
     """
 
+    model_config = ConfigDict(json_schema_extra={"allOf": _RULES})
+
     at: Seconds
     what: Literal["leave", "join", "crash", "outage", "slow", "memory", "storage"]
-    group: int | str | None = None
+    group: Annotated[Annotated[int, Field(ge=0)] | str, BeforeValidator(_group)] | None = None
     share: Share = 1.0
     lasts: Span | None = None
     leaves: Share | None = None
@@ -142,15 +171,20 @@ class EventTable(Table):
 
     def events(self, number: int, groups: Sequence[int | None]) -> list[Event]:
         """Return the event for each of the *groups* that it befalls (None: for all at once)."""
-        lasts_s = _LASTS.get(self.what, math.inf) if self.lasts is None else self.lasts
-        factor = 0.5 if self.leaves is None else self.leaves
         return [
-            Event(self.what, self.at, self.at + lasts_s, group, self.share, factor=factor, number=number)
+            Event(self.what, self.at, self.at + self.lasts_s, group, self.share, factor=self.left, number=number)
             for group in groups
         ]
 
+    @property
+    def lasts_s(self) -> float:
+        """How long it lasts; inf: for ever."""
+        return _LASTS.get(self.what, math.inf) if self.lasts is None else self.lasts
 
-_LEAVING = ("slow", "memory", "storage")
+    @property
+    def left(self) -> float:
+        """What is left meanwhile, half of it unless the table says."""
+        return 0.5 if self.leaves is None else self.leaves
 
 
 def presence_of(
@@ -159,9 +193,9 @@ def presence_of(
     """Return when devices are there: as *base* says, but for those who crash, leave or have not joined yet."""
     parts = [base, rebooting_of(events, failures, drawing)]
     if failures.leave or failures.late:
-        late = failures.late or LateTable(share=0.0, within=1.0)
+        late, within_s = (failures.late.share, failures.late.within) if failures.late else (0.0, 0.0)
         seed, mean_s = drawing.at("members").seed, failures.leave or math.inf
-        parts.append(Members(late.share, late.within, mean_s=mean_s, seed=seed))
+        parts.append(Members(late, within_s, mean_s=mean_s, seed=seed))
     parts += [Spared(event, drawing.seed) for event in events if event.what in {"leave", "join"}]
     return all_of(*parts)
 

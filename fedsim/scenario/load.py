@@ -19,7 +19,7 @@ from fedsim.fleet.packaged import packaged
 from fedsim.fleet.topology import SERVER
 from fedsim.scenario.around import Around, Catalogue
 from fedsim.scenario.hierarchy import uncombined, without_edges
-from fedsim.scenario.laws import misplaced
+from fedsim.scenario.laws import misplaced, never, outlived
 from fedsim.scenario.network import upwards
 from fedsim.scenario.override import put
 from fedsim.scenario.schema import Scenario, merged_schedule, schedule_adapter
@@ -111,8 +111,7 @@ def draft(path: Path, overrides: Mapping[str, Any], catalogue: Catalogue) -> Dra
     _check_schedules(found)
     _check_network(found)
     _check_hierarchies(found)
-    if found.parts.keys() >= {"event", "fleet"}:
-        found.refuse(misplaced(found.parts["event"], found.parts["fleet"]))
+    _check_laws(found)
     return found
 
 
@@ -239,6 +238,17 @@ def _check_hierarchies(found: Draft) -> None:
         tiers = found.parts["network"].tiers(_devices(found), found.around.folder)
         found.refuse(without_edges(found.data, tiers))
         found.refuse(uncombined(found.data, found.around.catalogue.methods))
+
+
+def _check_laws(found: Draft) -> None:
+    """Check events against the fleet and the run's end, and recorded lives against the devices that live them."""
+    parts = found.parts
+    if parts.keys() >= {"event", "fleet"}:
+        found.refuse(misplaced(parts["event"], parts["fleet"]))
+    if parts.keys() >= {"event", "run"}:
+        found.refuse(never(parts["event"], parts["run"].stop.time))
+    if parts.keys() >= {"availability", "fleet"}:
+        found.refuse(outlived(parts["availability"], parts["fleet"], found.around.folder))
 
 
 def _devices(found: Draft) -> int:

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from fedsim.errors import InputError
 from fedsim.fleet import Always, Availability, Charging, Markov, all_of, remembered
 from fedsim.fleet.battery import CHARGE_PER_H, USE_PER_H
-from fedsim.fleet.curve import Curve, curve_from, curve_names, load_curve
+from fedsim.fleet.curve import load_curve
 from fedsim.fleet.diurnal import Diurnal
 from fedsim.fleet.holes import Holes
-from fedsim.fleet.presence import Draw, Offset
+from fedsim.fleet.presence import Draw, Offset, Presence
 from fedsim.fleet.presence_files import Need, read_presence
 from fedsim.scenario.around import around
+from fedsim.scenario.curves import CurveOf
 from fedsim.scenario.table import Share, Span, Table, by_kind
-from fedsim.scenario.wording import no_such, said
+from fedsim.scenario.wording import Place, said, wrong
 from fedsim.seeds import seed_of
 from fedsim.units import Seconds
 
 OnDropout = Literal["discard", "restart", "resume", "partial"]
-_DAY_S = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Drawing:
 class PartTable(Table):
     """A law of availability, or a part of one."""
 
+    kind: str
+
     @abstractmethod
     def law(self, drawing: Drawing) -> Availability:
         """Return the law itself; raises InputError where a file is not as it must be."""
@@ -64,6 +67,13 @@ class PartTable(Table):
     def mains(self, drawing: Drawing) -> Availability:
         """Return the law of devices without a battery."""
         return self.law(drawing)
+
+    def recorded(self, *, battery: bool) -> Iterator[tuple[Place, RecordedPart]]:
+        """Yield the recorded lives that devices with or without a *battery* live, with their places in the table."""
+        yield from ()
+
+    def _refuse(self, key: str, message: str) -> NoReturn:
+        raise ValidationError.from_exception_data(self.kind, [wrong((key,), getattr(self, key), message)])
 
 
 class AlwaysPart(PartTable):
@@ -78,44 +88,12 @@ class AlwaysPart(PartTable):
 class MarkovPart(PartTable):
     """Devices come and go for exponential times."""
 
-    kind: Literal["markov"] = "markov"
+    kind: Literal["markov"]
     mean_online: Span = 2400.0
     mean_offline: Span = 600.0
 
     def law(self, drawing: Drawing) -> Availability:
         return remembered(Markov(self.mean_online, self.mean_offline, drawing.seed))
-
-
-def _curve(value: Any) -> Any:
-    if isinstance(value, str) and value not in curve_names():
-        raise said(no_such("curve", value, curve_names()) + "; or write { hourly = [24 shares], long_stay = '2 h' }")
-    return value if isinstance(value, str) else CurveTable.model_validate(value)
-
-
-class CurveTable(Table):
-    """A curve of one's own: the shares of devices online in each hour from midnight, and how long stays last."""
-
-    hourly: Annotated[list[Share], Field(min_length=24, max_length=24)]
-    long_stay: Span
-    short_stay: Span | None = None
-    short_every: Span | None = None
-
-    @model_validator(mode="after")
-    def _sound(self) -> CurveTable:
-        if (self.short_stay is None) != (self.short_every is None):
-            raise said("has one of short_stay and short_every: short stays need both")
-        try:
-            self.curve()
-        except InputError as error:
-            raise said(str(error)) from None
-        return self
-
-    def curve(self) -> Curve:
-        """Return the curve itself."""
-        if self.short_stay is None or self.short_every is None:
-            return curve_from(self.hourly, long_stay_s=self.long_stay)
-        short = {"short_stay_s": self.short_stay, "short_every_s": self.short_every}
-        return curve_from(self.hourly, long_stay_s=self.long_stay, **short)
 
 
 class DiurnalPart(PartTable):
@@ -126,7 +104,7 @@ class DiurnalPart(PartTable):
     """
 
     kind: Literal["diurnal"]
-    curve: Annotated[str | CurveTable, BeforeValidator(_curve)] = "charging-and-wifi"
+    curve: CurveOf = "charging-and-wifi"
     zones: Annotated[list[Seconds], Field(min_length=1)] = Field(default_factory=lambda: [0.0])
     spread: Seconds = 0.0
     starts_at: Seconds = 0.0
@@ -142,7 +120,7 @@ class RecordedPart(PartTable):
 
     kind: Literal["trace"]
     file: str
-    needs: list[Need] | None = None
+    needs: Annotated[list[Need], Field(min_length=1)] | None = None
     offset: Offset = "days"
     loop: bool = True
     holes: Holes = "borrow"
@@ -153,10 +131,13 @@ class RecordedPart(PartTable):
         try:
             self.law(Drawing.of(0, around(info).folder))
         except InputError as error:
-            raise said(str(error)) from None
+            self._refuse("file", str(error))
         return self
 
-    def law(self, drawing: Drawing) -> Availability:
+    def recorded(self, *, battery: bool) -> Iterator[tuple[Place, RecordedPart]]:
+        yield (), self
+
+    def law(self, drawing: Drawing) -> Presence:
         return read_presence(
             drawing.folder / Path(self.file).expanduser(),
             seed=drawing.seed,
@@ -177,13 +158,16 @@ SIMPLE: dict[str, type[PartTable]] = {
 }
 
 
-def _charger(value: Any) -> Any:
-    if isinstance(value, dict) and value.get("kind", "diurnal") == "diurnal":
-        value = {"curve": "charging", **value}
-    return value
+class ChargerPart(DiurnalPart):
+    """Devices are plugged in as phones are, or by another curve: `DiurnalPart`."""
+
+    kind: Literal["diurnal"] = "diurnal"
+    curve: CurveOf = "charging"
 
 
-Plug = Annotated[Simple, by_kind(SIMPLE, "diurnal"), BeforeValidator(_charger)]
+Plug = Annotated[
+    AlwaysPart | MarkovPart | ChargerPart | RecordedPart, by_kind({**SIMPLE, "diurnal": ChargerPart}, "diurnal")
+]
 
 
 class BatteryPart(PartTable):
@@ -206,9 +190,9 @@ class BatteryPart(PartTable):
     @model_validator(mode="after")
     def _rising(self) -> BatteryPart:
         if not self.floor <= self.resume:
-            raise said(f"has floor {self.floor} above resume {self.resume}: an empty battery must fill up to be ready")
+            self._refuse("resume", f"is below floor, {self.floor}: an empty battery must fill up to be ready")
         if self.start[0] > self.start[1]:
-            raise said(f"has start {self.start}, which falls: write the lower share first")
+            self._refuse("start", "falls: write the lower share first")
         return self
 
     def law(self, drawing: Drawing) -> Availability:
@@ -217,6 +201,10 @@ class BatteryPart(PartTable):
     def mains(self, drawing: Drawing) -> Availability:
         return Always()
 
+    def recorded(self, *, battery: bool) -> Iterator[tuple[Place, RecordedPart]]:
+        found = self.plugged.recorded(battery=True) if battery else ()
+        yield from ((("plugged", *place), part) for place, part in found)
+
     def charging(self, drawing: Drawing) -> Charging | None:
         plugged, (low, high) = self.plugged.law(drawing.at("plug")), self.start
         hourly = {"charge_per_h": self.charge, "use_per_h": self.use}
@@ -224,13 +212,15 @@ class BatteryPart(PartTable):
 
 
 PARTS: dict[str, type[PartTable]] = {**SIMPLE, "battery": BatteryPart}
+_A_BATTERY: Any = {"properties": {"kind": {"const": "battery"}}, "required": ["kind"]}
+_ONE_BATTERY = Field(json_schema_extra={"contains": _A_BATTERY, "minContains": 0, "maxContains": 1})
 
 
 class AllPart(PartTable):
     """Devices are there while all that is named says so: idle and charging and on WiFi."""
 
     kind: Literal["all"]
-    of: Annotated[list[Annotated[Simple | BatteryPart, by_kind(PARTS)]], Field(min_length=2)]
+    of: Annotated[list[Annotated[Simple | BatteryPart, by_kind(PARTS)]], Field(min_length=2), _ONE_BATTERY]
 
     @model_validator(mode="after")
     def _one_battery(self) -> AllPart:
@@ -243,6 +233,10 @@ class AllPart(PartTable):
 
     def mains(self, drawing: Drawing) -> Availability:
         return all_of(*(part.mains(drawing.at(number)) for number, part in enumerate(self.of)))
+
+    def recorded(self, *, battery: bool) -> Iterator[tuple[Place, RecordedPart]]:
+        for number, part in enumerate(self.of):
+            yield from ((("of", number, *place), found) for place, found in part.recorded(battery=battery))
 
     def charging(self, drawing: Drawing) -> Charging | None:
         found = (part.charging(drawing.at(number)) for number, part in enumerate(self.of))
@@ -263,6 +257,8 @@ class AlwaysTable(_Whole, AlwaysPart):
 
 class MarkovTable(_Whole, MarkovPart):
     """Devices come and go for exponential times."""
+
+    kind: Literal["markov"] = "markov"
 
 
 class DiurnalTable(_Whole, DiurnalPart):

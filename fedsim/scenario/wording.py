@@ -31,7 +31,8 @@ _WORDS = {
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be below {lt}",
     "less_than_equal": "must be at most {le}",
-    "too_short": "must have {min_length} entry or more",
+    "too_short": "must have {min_length} {entries} or more",
+    "too_long": "must have {max_length} {entries} or fewer",
 }
 
 
@@ -125,7 +126,8 @@ def _words(error: Any) -> str:
         numbers = ", ".join(re.findall(r"\d+", known["expected"]))
         return no_such("value", error["input"], names) if names else f"must be one of these numbers: {numbers}"
     if error["type"] in _WORDS:
-        return _WORDS[error["type"]].format(**{key: _number(limit) for key, limit in known.items()})
+        limits = {key: _number(limit) for key, limit in known.items()}
+        return _WORDS[error["type"]].format(**limits, entries="entry" if limits.get("min_length") == 1 else "entries")
     return f"{error['msg'][0].lower()}{error['msg'][1:]}"
 
 
