@@ -118,7 +118,7 @@ class Experiment:
     def world(self, key: RunKey) -> World:
         """Return the world that the methods of one seed have in common, with this method's first model."""
         table, problem = self.scenario, self.problems[key.seed]
-        fleet, drawing = self._fleet(problem), Drawing.of(key.seed, self.folder)
+        fleet, drawing = self._fleet(problem), Drawing(key.seed, self.folder)
         availability, dynamics = laws_of(table, _profiles(fleet), drawing)
         return World(
             fleet=fleet,
@@ -232,7 +232,7 @@ def _assignment(found: Draft, seed: int) -> Assignment | None:
     if table is None or not found.parts.keys() >= {"availability", "dynamics", "failures", "event"}:
         return None
     fleet = Fleet(_groups(found.parts["fleet"], found.path.parent))
-    availability, _ = laws_of(found.scenario, _profiles(fleet), Drawing.of(seed, found.path.parent))
+    availability, _ = laws_of(found.scenario, _profiles(fleet), Drawing(seed, found.path.parent))
     return assignment(table, fleet, availability, seed=seed)
 
 

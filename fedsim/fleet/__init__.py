@@ -15,7 +15,7 @@ from fedsim.fleet.level import FULL, Level, Product, Switched
 from fedsim.fleet.link import Link, link_from, link_names, load_link
 from fedsim.fleet.mode import Mode
 from fedsim.fleet.profile import Profile, load_profile, profile_names
-from fedsim.fleet.remembered import remembered
+from fedsim.fleet.remembered import remembering
 from fedsim.fleet.thermal import Heat, Thermal
 from fedsim.fleet.topology import Hop, Route, Tier, Topology
 from fedsim.fleet.transport import Transport
@@ -73,7 +73,7 @@ __all__ = [
     "load_profile",
     "peaks_only",
     "profile_names",
-    "remembered",
+    "remembering",
     "said_of",
     "said_of_power",
     "unmetered",

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import TypeVar
 
-from fedsim.fleet.availability import Always, Availability, Key, Markov, zone_in
+from fedsim.fleet.availability import Availability, Key, Markov, zone_in
+from fedsim.fleet.charging import Charging
+from fedsim.fleet.combined import All, ByGroup
+from fedsim.fleet.diurnal import Diurnal
+from fedsim.fleet.dynamics import Clock, Dynamics
+from fedsim.fleet.failures import Crashes
+from fedsim.fleet.level import Product, Switched
+from fedsim.fleet.presence import Presence
+
+T = TypeVar("T")
 
 _MOST = 1 << 17
 
@@ -50,6 +60,19 @@ class Remembered:
         self._known[key] = stretch
 
 
-def remembered(law: Availability) -> Availability:
-    """Return *law*, remembering what it said if that is worth it."""
-    return law if isinstance(law, Always) else Remembered(law)
+_WORTH_IT = (Crashes, Diurnal, Markov, Presence)
+_OF_PARTS = (All, ByGroup, Charging, Clock, Dynamics, Product, Switched)
+
+
+def remembering(law: T) -> T:
+    """Return *law* with each law in it that draws remembering what it said; what has none is returned as it is."""
+    if isinstance(law, _WORTH_IT):
+        return Remembered(law)  # type: ignore[return-value]
+    if isinstance(law, tuple):
+        parts = tuple(map(remembering, law))
+        return parts if any(new is not old for new, old in zip(parts, law, strict=True)) else law  # type: ignore[return-value]
+    if not isinstance(law, _OF_PARTS):
+        return law
+    parts_of = {f.name: getattr(law, f.name) for f in fields(law)}
+    changed = {name: new for name, old in parts_of.items() if (new := remembering(old)) is not old}
+    return replace(law, **changed) if changed else law

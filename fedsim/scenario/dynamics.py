@@ -24,7 +24,6 @@ from fedsim.fleet import (
     Spared,
     Switched,
     all_of,
-    remembered,
 )
 from fedsim.scenario.presence import Drawing
 from fedsim.scenario.table import Share, Span, Table
@@ -55,7 +54,7 @@ class AtTimesTable(Table):
 
     def process(self, drawing: Drawing, name: str) -> Availability:
         """Return what is off while it lasts."""
-        return remembered(Markov(self.every, self.lasts, drawing.at(name).seed))
+        return Markov(self.every, self.lasts, drawing.at(name).seed)
 
 
 class LeavingTable(AtTimesTable):
@@ -203,7 +202,7 @@ def presence_of(
 def rebooting_of(events: Sequence[Event], failures: FailuresTable, drawing: Drawing) -> Availability:
     """Return what is off while a device that crashed is away."""
     crash = failures.crash
-    drawn = remembered(Crashes(crash.every, crash.lasts, drawing.at("crash").seed)) if crash else Always()
+    drawn = Crashes(crash.every, crash.lasts, drawing.at("crash").seed) if crash else Always()
     return all_of(drawn, *(Spared(event, drawing.seed) for event in events if event.what == "crash"))
 
 

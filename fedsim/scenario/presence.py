@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from fedsim.errors import InputError
-from fedsim.fleet import Always, Availability, Charging, Markov, all_of, remembered
+from fedsim.fleet import Always, Availability, Charging, Markov, all_of
 from fedsim.fleet.battery import CHARGE_PER_H, USE_PER_H
 from fedsim.fleet.curve import load_curve
 from fedsim.fleet.diurnal import Diurnal
@@ -38,17 +38,17 @@ class Drawing:
 
     seed: int
     folder: Path
-    root: int
+    root: int | None = None  # None: this is it
     life: int = 0
-
-    @classmethod
-    def of(cls, seed: int, folder: Path) -> Drawing:
-        """Return what a scenario's tables draw from under one seed."""
-        return cls(seed, folder, root=seed)
 
     def at(self, *labels: object) -> Drawing:
         """Return where a part of the law draws from."""
-        return Drawing(seed_of(self.seed, *labels), self.folder, self.root, seed_of(self.life, *labels) >> 31)
+        return Drawing(seed_of(self.seed, *labels), self.folder, self.whole, seed_of(self.life, *labels) >> 31)
+
+    @property
+    def whole(self) -> int:
+        """The seed of the whole scenario's laws."""
+        return self.seed if self.root is None else self.root
 
 
 class PartTable(Table):
@@ -93,7 +93,7 @@ class MarkovPart(PartTable):
     mean_offline: Span = 600.0
 
     def law(self, drawing: Drawing) -> Availability:
-        return remembered(Markov(self.mean_online, self.mean_offline, drawing.seed))
+        return Markov(self.mean_online, self.mean_offline, drawing.seed)
 
 
 class DiurnalPart(PartTable):
@@ -112,7 +112,7 @@ class DiurnalPart(PartTable):
     def law(self, drawing: Drawing) -> Availability:
         curve = load_curve(self.curve) if isinstance(self.curve, str) else self.curve.curve()
         hours = {"spread_s": self.spread, "starts_at_s": self.starts_at}
-        return remembered(Diurnal(curve, drawing.root, tuple(self.zones), **hours, life=drawing.life))
+        return Diurnal(curve, drawing.whole, tuple(self.zones), **hours, life=drawing.life)
 
 
 class RecordedPart(PartTable):
@@ -129,7 +129,7 @@ class RecordedPart(PartTable):
     @model_validator(mode="after")
     def _readable(self, info: ValidationInfo) -> RecordedPart:
         try:
-            self.law(Drawing.of(0, around(info).folder))
+            self.law(Drawing(0, around(info).folder))
         except InputError as error:
             self._refuse("file", str(error))
         return self

@@ -186,6 +186,8 @@ class Scenario(Table):
             del tables["run"]["by_label"]
         if self.network.tier:
             del tables["network"]["preset"]
+        if self.schedule.kind != "sync" and self.schedule.select == "random":
+            del tables["schedule"]["select"]
         for key, none in (("dynamics", DynamicsTable()), ("failures", FailuresTable()), ("event", [])):
             if getattr(self, key) == none:
                 del tables[key]

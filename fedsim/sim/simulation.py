@@ -12,7 +12,7 @@ import simpy
 
 from fedsim.errors import Stalled
 from fedsim.execute import Executor
-from fedsim.fleet import FULL, STILL, Device
+from fedsim.fleet import FULL, STILL, Device, remembering
 from fedsim.fleet.topology import SERVER
 from fedsim.method import Combines, Method, Quote
 from fedsim.seeds import seed_of
@@ -45,13 +45,12 @@ class Simulation:
         self.env = simpy.Environment()
         self.recorder = Recorder()
         self.method, self.schedule, self.executor = method, schedule, executor
-        self.fleet, self.availability, self.on_dropout = world.fleet, world.availability, world.on_dropout
-        self.dynamics, self.machines = world.dynamics, Machines(world.dynamics)
+        self.fleet, self.on_dropout = world.fleet, world.on_dropout
+        self.availability, self.dynamics = remembering((world.availability, world.dynamics))
+        self.machines = Machines(self.dynamics)
         self._reported = world.dynamics.reported and world.dynamics is not STILL
-        self.batteries = Batteries(world.dynamics.charging)
-        self.conditions = Conditions(
-            world.availability, world.dynamics, machines=self.machines, batteries=self.batteries
-        )
+        self.batteries = Batteries(self.dynamics.charging)
+        self.conditions = Conditions(self.availability, self.dynamics, machines=self.machines, batteries=self.batteries)
         self.pricing = Pricing(executor, world.cost)
         self.network, self.tails = Network(self.env, world.transport, seed=seed), Tails(self.env)
         self.server = Place(self.env, world.server, name=SERVER, pricing=self.pricing, recorder=self.recorder)

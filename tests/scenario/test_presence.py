@@ -99,7 +99,7 @@ def test_recorded_lives_are_read_as_the_table_says(laws, tmp_path):
 
 def test_devices_with_a_battery_charge_and_the_others_are_always_there(laws):
     availability, dynamics = laws(KINDS["charger"])
-    plug = Diurnal(load_curve("wifi"), seed_of(5, "plug"))
+    plug = Diurnal(load_curve("wifi"), 5, life=seed_of(0, "plug") >> 31)
     assert availability == ByGroup((plug, Always()))
     assert dynamics.charging
     assert dynamics.charging.plugged == plug
