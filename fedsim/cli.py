@@ -156,7 +156,7 @@ def world(
     data_dir: DataDir = None,
     plugins: Plugin = [],  # noqa: B006
 ) -> None:
-    """Write what happens in a scenario's world whoever runs in it: who is online when, what links carry."""
+    """Write what happens in a scenario's world whoever runs in it: who is online when, what links carry, what fails."""
     from fedsim.experiment import Where, prepare
     from fedsim.histories import write
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import tomli_w
@@ -167,6 +168,18 @@ def test_resolved_tables_load_again_as_themselves(loaded, tmp_path):
     again = load(path, {}, catalogue(None))
     assert again == first
     assert digest(again) == digest(first)
+
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_example_of_the_readme_is_sound(tmp_path):
+    section = README.read_text(encoding="utf-8").partition("## Devices that come and go, slow down and fail")[2]
+    path = write(tmp_path, changed(availability=..., fleet=[{"profile": "phone-mid"}]))
+    path.write_text(path.read_text() + section.partition("```toml\n")[2].partition("```")[0])
+    made = load(path, {}, catalogue(None))
+    assert [part.kind for part in made.availability.of] == ["battery", "diurnal"]
+    assert made.event[0].group == "phone-mid"
 
 
 DIGESTS = {
