@@ -9,11 +9,32 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from fedsim.fleet import Always, Fleet, Group, Link, Markov, Profile, Tier, Topology, Transport
+from fedsim.fleet import (
+    FULL,
+    Always,
+    Charging,
+    Clock,
+    Crashes,
+    Dynamics,
+    Failures,
+    Fleet,
+    Group,
+    Level,
+    Link,
+    Markov,
+    Product,
+    Profile,
+    Switched,
+    Tier,
+    Topology,
+    Transport,
+    all_of,
+)
 from fedsim.fleet.radio import Line, Radio
+from fedsim.fleet.thermal import Thermal
 from fedsim.sim import Async, Hierarchical, Sync
 from fedsim.work import Ref, Work
-from tests.sim.toys import PUBLIC, State, Toy, blob, make, profile, train
+from tests.sim.toys import PUBLIC, State, Toy, blob, learn, make, profile, train
 
 seconds = st.floats(0.01, 20.0)
 watts = st.floats(0.0, 10.0)
@@ -128,6 +149,7 @@ class WorkGraph:
     jobs: tuple[tuple[float, int], ...]
     uneven: bool
     refused: int
+    epochs: int | None = None  # of a training in passes
 
     def __call__(self, ctx: Any, state: State, device: Any) -> Work | None:
         if device.id == self.refused:
@@ -135,7 +157,10 @@ class WorkGraph:
         sent: Ref = state.model
         if self.prepared_s is not None:
             sent = make(sent, nbytes=30, seconds=self.prepared_s, tag=device.id % 2)
-        made: Ref = train(sent, ctx.shard(device), tag=(device.id, state.merges))
+        tag = device.id, state.merges
+        made: Ref = train(sent, ctx.shard(device), memory=60.0, tag=tag)
+        if self.epochs is not None:
+            made = learn(sent, ctx.shard(device), epochs=self.epochs, memory=60.0, tag=tag)
         for at, (pace, nbytes) in enumerate(self.jobs):
             slow = 1 + device.id if self.uneven else 1
             made = make(made, sent, nbytes=nbytes, seconds=pace * slow, tag=at)
@@ -171,3 +196,97 @@ def worlds(draw: st.DrawFn, *, always: bool = False, varies: bool = True) -> dic
         "initial": blob("model", draw(sizes)),
         "stop_s": 120.0,
     }
+
+
+# --- Worlds in which everything changes -----------------------------------------------------------------------
+on_off = st.builds(Markov, st.floats(1.0, 60.0), st.floats(0.5, 20.0), seeds)
+shares = st.one_of(st.just(0.0), st.floats(0.05, 1.0))
+
+
+def levels(low: st.SearchStrategy[float]) -> st.SearchStrategy[Level]:
+    one = st.builds(Switched, on_off, low)
+    return st.one_of(st.just(FULL), one, st.lists(one, max_size=2).map(lambda parts: Product(tuple(parts))))
+
+
+@st.composite
+def thermals(draw: st.DrawFn, idle_w: float) -> Thermal:
+    """Draw a law under which a device that idles cools below where it resumes."""
+    rest_c = 20.0 + 5.0 * idle_w
+    resume_c = rest_c + draw(st.floats(0.5, 20.0))
+    return Thermal(
+        20.0, 5.0, draw(st.floats(0.5, 30.0)), resume_c + draw(st.floats(0.5, 20.0)), resume_c,
+        draw(st.floats(0.1, 1.0)), draw(st.floats(0.0, 1.0)),
+    )  # fmt: skip
+
+
+@st.composite
+def chargings(draw: st.DrawFn, *, plugged: bool = True) -> Charging:
+    """Draw batteries that are plugged in at times, or never."""
+    floor, low = draw(st.floats(0.0, 0.5)), draw(st.floats(0.0, 1.0))
+    return Charging(
+        draw(on_off) if plugged else Never(), floor, draw(st.floats(floor, 1.0)), (low, draw(st.floats(low, 1.0))),
+        draw(st.floats(0.0, 50.0)), draw(st.floats(0.0, 5.0)), draw(seeds),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Never:
+    """Off for ever."""
+
+    def online(self, key: Any, at_s: float) -> bool:
+        return False
+
+    def next_change(self, key: Any, at_s: float) -> float:
+        return math.inf
+
+
+failures = st.builds(
+    Failures, dropout=st.sampled_from([0.0, 0.5, 1.0]), back_s=st.floats(0.1, 30.0),
+    corrupted=st.sampled_from([0.0, 0.3]), truncated=st.sampled_from([0.0, 0.3]), retries=st.integers(0, 3), seed=seeds,
+)  # fmt: skip
+
+
+@st.composite
+def living(draw: st.DrawFn) -> Dynamics:
+    """Draw all of what may change and go wrong."""
+    crashes = st.builds(Crashes, st.floats(5.0, 100.0), st.floats(0.1, 5.0), seeds)
+    clock = st.builds(Clock, on_off, st.floats(0.1, 1.0), st.floats(0.0, 1.0))
+    return Dynamics(
+        speed=draw(levels(shares)), clock=draw(clock), heat=draw(st.booleans()), memory=draw(levels(shares)),
+        storage=draw(levels(shares)), network=draw(st.one_of(st.just(Always()), on_off)),
+        rebooting=draw(st.one_of(st.just(Always()), crashes)), failures=draw(failures),
+        charging=draw(st.one_of(st.none(), chargings())), reported=draw(st.booleans()),
+    )  # fmt: skip
+
+
+@st.composite
+def living_worlds(draw: st.DrawFn, *, dynamics: st.SearchStrategy[Dynamics] | None = None) -> dict[str, Any]:
+    """Draw a world of `worlds` in which everything changes; devices have 100 bytes of RAM and batteries, and heat."""
+    world = draw(worlds())
+    world["dynamics"] = draw(living() if dynamics is None else dynamics)
+    world["availability"] = all_of(world["availability"], world["dynamics"].rebooting)
+    world["on_dropout"] = draw(st.sampled_from(["discard", "restart", "resume", "partial"]))
+    graph, battery_j = world["method"].plan_, draw(st.floats(10.0, 1e4))
+    graph = replace(graph, epochs=draw(st.one_of(st.none(), st.integers(1, 5))))
+    world["method"] = replace(world["method"], plan_=graph)
+    changed = [
+        replace(
+            group,
+            profile=replace(
+                group.profile, memory_bytes=100.0, storage_bytes=3_000.0, battery_j=battery_j,
+                thermal=draw(thermals(group.profile.idle_w)),
+            ),
+        )
+        for group in world["fleet"].groups
+    ]  # fmt: skip
+    return {**world, "fleet": replace(world["fleet"], groups=tuple(changed))}
+
+
+@st.composite
+def charged_worlds(draw: st.DrawFn, *, battery_j: float | None = None, plugged: bool = True) -> dict[str, Any]:
+    """Draw a world of batteries, with little else that changes."""
+    world = draw(living_worlds(dynamics=st.builds(Dynamics, charging=chargings(plugged=plugged))))
+    if battery_j is None:
+        return world
+    groups = [replace(g, profile=replace(g.profile, battery_j=battery_j)) for g in world["fleet"].groups]
+    return {**world, "fleet": replace(world["fleet"], groups=tuple(groups))}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 from fedsim.fleet.availability import Availability, Key
 from fedsim.fleet.battery import BatteryLaw
@@ -33,16 +32,13 @@ class Charging:
 
     def law(self, profile: Profile) -> BatteryLaw | None:
         """Return the law of a device's battery; None if it has none."""
-        return None if profile.battery_j is None else _law(self, profile.battery_j)
+        if profile.battery_j is None:
+            return None
+        watts = profile.battery_j / 3600.0
+        return BatteryLaw(profile.battery_j, charger_w=self.charge_per_h * watts, use_w=self.use_per_h * watts)
 
     def at_midnight(self, key: Key, day: int) -> float:
         """Return the share that a device nobody has watched has at the start of *day*."""
         low, high = self.start
         u, *_ = uniforms(self.seed, *key, _START, day)
         return low + (high - low) * u
-
-
-@cache
-def _law(charging: Charging, capacity_j: float) -> BatteryLaw:
-    watts = capacity_j / 3600.0
-    return BatteryLaw(capacity_j, charger_w=charging.charge_per_h * watts, use_w=charging.use_per_h * watts)

@@ -12,7 +12,10 @@ from fedsim.fleet.charging import DAY_S, Charging
 
 @dataclass(slots=True)
 class Book:
-    """One battery's account, in joules, as of *at_s*; *watts* go out from then on, the owner's use apart."""
+    """One battery's account, in joules, as of *at_s*; *watts* go out from then on, the owner's use apart.
+
+    ``since_j`` had gone out when those watts began.
+    """
 
     at_s: float
     charge_j: float
@@ -20,6 +23,7 @@ class Book:
     empty: bool = False
     in_j: float = 0.0
     out_j: float = 0.0
+    since_j: float = 0.0
 
 
 class Batteries:
@@ -32,6 +36,7 @@ class Batteries:
     def __init__(self, charging: Charging | None) -> None:
         self._charging = charging
         self._books: dict[int, Book] = {}
+        self._laws: dict[float | None, BatteryLaw | None] = {}
 
     def share(self, device: Device, at_s: float) -> float | None:
         """Return how full the battery is; None where none is modelled."""
@@ -50,14 +55,16 @@ class Batteries:
         """Let work draw *watts* from now on."""
         law = self._law(device)
         if law is not None:
-            self._kept(device, law, at_s).watts = watts
+            book = self._kept(device, law, at_s)
+            book.watts, book.since_j = watts, book.out_j
 
     def spend(self, device: Device, at_s: float, joules: float) -> None:
         """Take out *joules* at once, or put back what was billed too much."""
         law = self._law(device)
         if law is not None and joules:
             book = self._kept(device, law, at_s)
-            spent_j = min(max(joules, book.charge_j - law.capacity_j), book.charge_j)
+            # an empty battery did not give what it was billed, so that cannot be put back
+            spent_j = min(max(joules, book.charge_j - law.capacity_j, book.since_j - book.out_j), book.charge_j)
             book.charge_j -= spent_j
             book.out_j += spent_j
             self._mark(book, law)
@@ -83,7 +90,12 @@ class Batteries:
         return min(change_s, at_s + time_to(law, book.charge_j, floor_j, plugged=False, out_w=out_w))
 
     def _law(self, device: Device) -> BatteryLaw | None:
-        return None if self._charging is None else self._charging.law(device.profile)
+        if self._charging is None:
+            return None
+        capacity_j = device.profile.battery_j
+        if capacity_j not in self._laws:
+            self._laws[capacity_j] = self._charging.law(device.profile)
+        return self._laws[capacity_j]
 
     def _book(self, device: Device, law: BatteryLaw, at_s: float) -> Book:
         """Return the account as of *at_s*, for reading."""
