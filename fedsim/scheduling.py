@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from fedsim.scenario import AdaptiveTable, AsyncSchedule, HierarchicalSchedule, SyncSchedule
 from fedsim.scenario.table import Table
@@ -21,10 +22,10 @@ def make_schedule(table: SyncSchedule | AsyncSchedule | HierarchicalSchedule) ->
     if isinstance(table, AsyncSchedule):
         return Async(table.merges, table.concurrency, table.buffer, deadline_s=table.deadline, select=select)
     start_s, adaptive = _deadline(table.deadline)
+    how: dict[str, Any] = {"select": select, "adaptive": adaptive, "every_s": table.every or 0.0}
     if isinstance(table, HierarchicalSchedule):
-        return Hierarchical(table.rounds, table.cohort, start_s, select=select, adaptive=adaptive)
-    over = table.over_select
-    return Sync(table.rounds, table.cohort, start_s, over_select=over, select=select, adaptive=adaptive)
+        return Hierarchical(table.rounds, table.cohort, start_s, **how)
+    return Sync(table.rounds, table.cohort, start_s, over_select=table.over_select, **how)
 
 
 def _selector(given: str | Table) -> Selector:

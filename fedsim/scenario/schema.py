@@ -19,7 +19,7 @@ from fedsim.scenario.world import FleetTable, ModelTable, NameAlone, Open, Serve
 
 
 class SyncSchedule(Table):
-    """Rounds over a cohort; see `fedsim.sim.Sync`."""
+    """Rounds over a cohort; see `fedsim.sim.Sync`. every: from the start of one to that of the next, at least."""
 
     kind: Literal["sync"]
     rounds: Count
@@ -27,6 +27,7 @@ class SyncSchedule(Table):
     deadline: Deadline | None = None
     over_select: Annotated[float, Field(ge=1)] = 1.0
     select: Select = "random"
+    every: Span | None = None
 
     places_key: ClassVar[str] = "cohort"
 
@@ -60,6 +61,7 @@ class HierarchicalSchedule(Table):
     cohort: Count
     deadline: Deadline | None = None
     select: Select = "random"
+    every: Span | None = None
 
     places_key: ClassVar[str] = "cohort"
 

@@ -11,7 +11,7 @@ import simpy
 from fedsim.sim.deadlines import Adaptive, Pace
 from fedsim.sim.edges import Edge
 from fedsim.sim.place import Host
-from fedsim.sim.schedules import PATIENCE, RANDOM, Events, ask_cohort, gather
+from fedsim.sim.schedules import PATIENCE, RANDOM, Events, ask_cohort, gather, wait_until
 from fedsim.sim.selection import Selector
 from fedsim.work import Reply
 
@@ -26,7 +26,7 @@ class Hierarchical:
 
     An edge waits for all of its devices or the deadline, combines what came and sends it on; one that hears nothing
     sends nothing. The server merges when all have reported. A round that nobody finishes merges nothing and is over.
-    ``adaptive``: *deadline_s* is the first round's.
+    ``adaptive``: *deadline_s* is the first round's. *every_s*: see `fedsim.sim.Sync`.
     """
 
     rounds: int
@@ -35,6 +35,7 @@ class Hierarchical:
     patience: int = PATIENCE
     select: Selector = RANDOM
     adaptive: Adaptive | None = None
+    every_s: float = 0.0
 
     at_edges: ClassVar[bool] = True
 
@@ -43,8 +44,10 @@ class Hierarchical:
         return self.rounds
 
     def run(self, sim: Simulation) -> Events:
-        pace = Pace(sim, self.adaptive)
+        pace, next_s = Pace(sim, self.adaptive), sim.now_s
         for number in range(self.rounds):
+            yield from wait_until(sim, next_s)
+            next_s = sim.now_s + self.every_s
             tasks = yield from ask_cohort(sim, self.cohort, number)
             began_s = sim.now_s
             hosts = dict.fromkeys(task.host for task in sorted(tasks, key=lambda task: task.device.id))

@@ -56,6 +56,12 @@ def ask_cohort(sim: Simulation, want: int, number: int) -> Generator[simpy.Event
         tries += 1
 
 
+def wait_until(sim: Simulation, at_s: float) -> Events:
+    """Wait until *at_s*, if that is ahead."""
+    if at_s > sim.now_s:
+        yield sim.env.timeout(at_s - sim.now_s)
+
+
 def gather(sim: Simulation, tasks: list[Task], *, enough: int, deadline_s: float | None) -> Events:
     """Wait for *enough* replies, the end of all *tasks* or the deadline, and cut those that are not done."""
     closing = sim.env.event()
@@ -87,6 +93,7 @@ class Sync:
 
     With ``over_select`` > 1 more are asked, the first *cohort* replies count, and the rest are
     cut. A round that nobody finishes merges nothing and is over. ``adaptive``: *deadline_s* is the first round's.
+    A round begins *every_s* after the one before did, or as soon as that is over.
     """
 
     rounds: int
@@ -96,6 +103,7 @@ class Sync:
     patience: int = PATIENCE
     select: Selector = RANDOM
     adaptive: Adaptive | None = None
+    every_s: float = 0.0
 
     at_edges: ClassVar[bool] = False
 
@@ -104,8 +112,10 @@ class Sync:
         return self.rounds
 
     def run(self, sim: Simulation) -> Events:
-        pace = Pace(sim, self.adaptive)
+        pace, next_s = Pace(sim, self.adaptive), sim.now_s
         for number in range(self.rounds):
+            yield from wait_until(sim, next_s)
+            next_s = sim.now_s + self.every_s
             tasks = yield from ask_cohort(sim, math.ceil(round(self.cohort * self.over_select, 9)), number)
             began_s = sim.now_s
             yield from gather(sim, tasks, enough=self.cohort, deadline_s=sim.deadline_s)

@@ -6,7 +6,7 @@ import pytest
 
 from fedsim.errors import LocalityError, Stalled
 from fedsim.fleet import Fleet, Group, Topology
-from fedsim.sim import Async, Sync
+from fedsim.sim import Async, Hierarchical, Sync
 from fedsim.work import Work
 from tests.sim.toys import (
     FAST,
@@ -476,3 +476,14 @@ def test_a_device_without_examples_declines_unasked():
     fleet = Fleet((Group(profile(), SLOW, 2),), [0, 1])
     _, timeline = simulate(Sync(rounds=1, cohort=2), fleet=fleet)
     assert [row for row in log(timeline) if row[0] == 0] == [(0, "mark", "", 0.0, 0.0, 0, 0.0, "declined")]
+
+
+@pytest.mark.parametrize("schedule", [Sync(3, 1, every_s=10.0), Hierarchical(3, 1, every_s=10.0)])
+def test_rounds_begin_at_their_times(schedule):
+    _, timeline = simulate(schedule)
+    assert [row[2] for row in busy(timeline) if row[1] == "download"] == [0.0, 10.0, 20.0]
+
+
+def test_a_round_that_takes_longer_than_its_time_is_followed_at_once():
+    _, timeline = simulate(Sync(3, 1, every_s=4.0))
+    assert [row[2] for row in busy(timeline) if row[1] == "download"] == [0.0, 6.0, 12.0]
