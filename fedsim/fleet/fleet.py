@@ -19,7 +19,8 @@ from fedsim.seeds import integers
 class Condition:
     """What a device has left for work right now, as shares of its profile's: all of it, unless something else runs.
 
-    ``charge`` is that of its battery; None where none is modelled.
+    ``charge`` is that of its battery; None where none is modelled. ``down`` and ``up`` are of its own link's nominal
+    rates, and may be more than 1.
     """
 
     speed: float = 1.0
@@ -27,6 +28,8 @@ class Condition:
     storage: float = 1.0
     charge: float | None = None
     plugged: bool = False
+    down: float = 1.0
+    up: float = 1.0
 
 
 NOMINAL = Condition()

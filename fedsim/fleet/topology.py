@@ -77,9 +77,13 @@ class Route:
         """The one-way latency of the whole way."""
         return sum(hop.link.latency_s for hop in self.hops)
 
-    def rate(self, *, up: bool) -> float:
-        """Return the nominal rate of a transfer that has the way to itself, in bytes per second."""
-        return min(hop.rate(up=up) for hop in self.hops)
+    def rate(self, *, up: bool, own: float = 1.0) -> float:
+        """Return the nominal rate of a transfer that has the way to itself, in bytes per second.
+
+        *own*: the share of its nominal rate that the device's own link has.
+        """
+        shared = min((hop.rate(up=up) for hop in self.shared), default=math.inf)
+        return shared if self.own is None else min(self.own.rate(up=up) * own, shared)
 
     def on_wire(self, nbytes: float) -> float:
         """Return how many bytes are sent for *nbytes* to arrive: what is lost is sent again, all the way."""

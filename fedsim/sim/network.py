@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import simpy
 
-from fedsim.fleet import Capacity, Constant, Hop, Route, Transport
+from fedsim.fleet import NOMINAL, Capacity, Condition, Constant, Hop, Route, Transport
 from fedsim.fleet.radio import Radio
 from fedsim.sim.clock import Order, call_at
 from fedsim.sim.flows import Flows
@@ -177,17 +177,22 @@ class Network:
 
 
 class Connection:
-    """A connection to the place that one works for: opened by its first transfer, lost with a cut one."""
+    """A connection to the place that one works for: opened by its first transfer, lost with a cut one.
 
-    def __init__(self, network: Network, route: Route, radio: Radio) -> None:
+    *now*: how the device's own link is, for what is predicted.
+    """
+
+    def __init__(self, network: Network, route: Route, radio: Radio, *, now: Condition = NOMINAL) -> None:
         self.name, self.route, self.radio = route.name, route, radio
-        self._network, self.is_open = network, False
+        self._network, self._now, self.is_open = network, now, False
 
     def seconds(self, nbytes: int, *, up: bool, awake: bool) -> float:
-        """Return the time of a transfer that nobody else and no cut disturbs, at nominal rates; open it."""
-        seconds = self._delay_s(nbytes, up=up, awake=awake) + self.route.on_wire(nbytes) / self.route.rate(up=up)
+        """Return the time of a transfer that nobody else and no cut disturbs, at the rates of *now*; open it."""
+        rate = self.route.rate(up=up, own=self._now.up if up else self._now.down)
+        flows_s = self.route.on_wire(nbytes) / rate if rate else math.inf if nbytes else 0.0
+        delay_s = self._delay_s(nbytes, up=up, awake=awake)
         self.is_open = True
-        return seconds
+        return delay_s + flows_s
 
     def transfer(self, nbytes: int, *, up: bool, awake: bool) -> Generator[simpy.Event, None, Sent]:
         """Move *nbytes* and return what crossed; an interrupt cuts the transfer, and is returned.

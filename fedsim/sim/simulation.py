@@ -48,9 +48,12 @@ class Simulation:
         self.fleet, self.on_dropout = world.fleet, world.on_dropout
         self.availability, self.dynamics = remembering((world.availability, world.dynamics))
         self.machines = Machines(self.dynamics)
-        self._reported = world.dynamics.reported and world.dynamics is not STILL
+        still = world.dynamics is STILL and not any(group.link.varies for group in world.fleet.groups)
+        self._reported = world.dynamics.reported and not still
         self.batteries = Batteries(self.dynamics.charging)
-        self.conditions = Conditions(self.availability, self.dynamics, machines=self.machines, batteries=self.batteries)
+        self.conditions = Conditions(
+            self.availability, self.dynamics, machines=self.machines, batteries=self.batteries, seed=seed
+        )
         self.pricing = Pricing(executor, world.cost)
         self.network, self.tails = Network(self.env, world.transport, seed=seed), Tails(self.env)
         self.server = Place(self.env, world.server, name=SERVER, pricing=self.pricing, recorder=self.recorder)
@@ -119,7 +122,7 @@ class Simulation:
 
     def connection(self, device: Device) -> Connection:
         """Return a connection between *device* and whom it works for, not yet open."""
-        return Connection(self.network, self.edges.route(device), device.radio)
+        return Connection(self.network, self.edges.route(device), device.radio, now=device.now)
 
     # --- What a schedule may do -----------------------------------------------------------------
     def ask(self, want: int, places: int, *labels: object) -> Asked:
