@@ -44,7 +44,7 @@ def test_a_device_that_has_slowed_down_gets_less(sent, method):
 
 
 def test_a_device_short_of_the_score_is_left_out_of_a_round(sent):
-    before, after = sent(EQUITABLE, **{"event.0.group": 1})
+    before, after = sent(EQUITABLE, **{"event.0.group": 1, "event.0.leaves": 0.1})
     assert 0 < after < 0.8 * before
 
 
