@@ -257,8 +257,8 @@ def living(draw: st.DrawFn) -> Dynamics:
     crashes = st.builds(Crashes, st.floats(5.0, 100.0), st.floats(0.1, 5.0), seeds)
     clock = st.builds(Clock, on_off, st.floats(0.1, 1.0), st.floats(0.0, 1.0))
     return Dynamics(
-        speed=draw(levels(shares)), clock=draw(seldom(clock, Clock())), heat=draw(st.booleans()), memory=draw(levels(shares)),
-        storage=draw(levels(shares)), network=draw(seldom(on_off, Always())),
+        speed=draw(levels(shares)), clock=draw(seldom(clock, Clock())), heat=draw(st.booleans()),
+        memory=draw(levels(shares)), storage=draw(levels(shares)), network=draw(seldom(on_off, Always())),
         rebooting=draw(seldom(crashes, Always())), failures=draw(seldom(failures, Failures())),
         charging=draw(seldom(chargings(), None)), reported=draw(st.booleans()),
     )  # fmt: skip
@@ -278,6 +278,7 @@ def living_worlds(draw: st.DrawFn, *, dynamics: st.SearchStrategy[Dynamics] | No
     changed = [
         replace(
             group,
+            link=_brisk(group.link),
             profile=replace(
                 group.profile, memory_bytes=100.0, storage_bytes=3_000.0, battery_j=battery_j,
                 thermal=draw(thermals(group.profile.idle_w)),
@@ -285,7 +286,16 @@ def living_worlds(draw: st.DrawFn, *, dynamics: st.SearchStrategy[Dynamics] | No
         )
         for group in world["fleet"].groups
     ]  # fmt: skip
+    topology: Topology = world["topology"]
+    tiers = tuple(replace(tier, link=_brisk(tier.link)) for tier in topology.tiers)
+    world["topology"] = replace(topology, server=_brisk(topology.server), tiers=tiers)
     return {**world, "fleet": replace(world["fleet"], groups=tuple(changed))}
+
+
+def _brisk(link: Link) -> Link:
+    """Return a link that leaves most of the time to computing."""
+    down, up = 100 * link.down_bytes_per_s, 100 * link.up_bytes_per_s
+    return replace(link, down_bytes_per_s=down, up_bytes_per_s=up, latency_s=link.latency_s / 20)
 
 
 @st.composite
