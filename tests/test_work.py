@@ -13,8 +13,21 @@ from hypothesis import strategies as st
 
 from fedsim import work
 from fedsim.errors import LocalityError
-from fedsim.work import Load, Local, Op, OpClass, Ref, map_refs, missing_at, refs_in, source
-from tests.sim.toys import combine, make, train
+from fedsim.work import (
+    Load,
+    Local,
+    Op,
+    OpClass,
+    Ref,
+    map_refs,
+    missing_at,
+    passes_of,
+    refs_in,
+    shortened,
+    source,
+    substituted,
+)
+from tests.sim.toys import combine, learn, make, train
 
 A, B = source("a", nbytes=1), source("b", nbytes=1)
 plain = st.recursive(
@@ -166,6 +179,58 @@ def test_every_job_comes_after_its_inputs(graph, data):
         assert all(parent.key in known for parent in ref.parents())
         known.add(ref.key)
     assert refs[-1].key in known
+
+
+# --- Partial work -------------------------------------------------------------------------------------------
+def test_a_job_says_how_many_passes_it_makes():
+    assert (passes_of(learn(A, epochs=4)), passes_of(learn(A)), passes_of(train(A)), passes_of(A)) == (4, 3, None, None)
+
+
+@pytest.mark.parametrize(
+    ("share", "passes"), [(0.25, 1), (0.49, 1), (0.5, 2), (0.75 - 1e-12, 3), (0.99, 3), (1.0, 4), (1.0 - 1e-12, 4)]
+)
+def test_what_is_made_of_a_share_is_its_whole_passes(share, passes):
+    assert shortened(learn(A, B, epochs=4, tag=1), share) == learn(A, B, epochs=passes, tag=1)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.2499])
+def test_less_than_a_pass_makes_nothing(share):
+    assert shortened(learn(A, epochs=4), share) is None
+
+
+@pytest.mark.parametrize("ref", [train(A), A])
+def test_what_makes_no_passes_cannot_be_shortened(ref):
+    assert shortened(ref, 1.0) is None
+
+
+@given(st.integers(1, 50), st.data())
+def test_so_many_passes_of_so_many_are_found_in_their_quotient(passes, data):
+    done = data.draw(st.integers(1, passes))
+    assert passes_of(shortened(learn(A, epochs=passes), done / passes)) == done
+
+
+OLD, NEW = learn(A, epochs=4), learn(A, epochs=1)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda ref: ref,
+        train,
+        lambda ref: train(B, train(ref, tag=2)),
+        lambda ref: train(B, tag=(1, (ref, "x"))),
+        lambda ref: combine((B, ref, train(ref))),
+        lambda ref: learn(ref, ref, epochs=4),
+    ],
+    ids=["itself", "input", "deep", "parameter", "tuple", "twice"],
+)
+def test_what_is_substituted_is_what_would_have_been_made_of_the_new(made):
+    assert substituted(made(OLD), OLD, NEW) == made(NEW)
+
+
+@pytest.mark.parametrize("ref", [A, train(A), train(B, tag=(1, A)), learn(A, epochs=3)])
+def test_what_does_not_take_the_old_stays_the_very_same(ref):
+    assert substituted(ref, OLD, NEW) is ref
 
 
 # --- Loads ------------------------------------------------------------------------------------------------------
