@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import simpy
 
@@ -19,20 +19,22 @@ from fedsim.work import Ref
 _NEVER = "cut"
 
 
-class Draw(Protocol):
-    """Hears of *watts* above idle that are drawn from now on, and of *joules* drawn beside what it has heard of."""
-
-    def __call__(self, watts: float, joules: float = 0.0) -> None: ...
+Draw = Callable[[float], None]
+"""Hears of the watts above idle that are drawn from now on."""
 
 
 class Part(NamedTuple):
-    """How far a step got in one go: bytes, joules above idle, the cause if it was cut, and who was in the way."""
+    """How far a step got in one go: bytes, joules above idle, the cause if it was cut, and who was in the way.
+
+    ``unheard_j`` are those of the joules that were not in the watts that were told of.
+    """
 
     nbytes: int = 0
     joules: float = 0.0
     cut_by: str | None = None
     bottleneck: str = ""
     waited_s: float = 0.0
+    unheard_j: float = 0.0
 
 
 class Step(ABC):
@@ -74,7 +76,7 @@ class Wait(Step):
 class Transfer(Step):
     """Send bytes up or down the device's connection, its radio drawing what their rate takes.
 
-    *draw* hears of the watts at the nominal rate, until it shows what they were.
+    *draw* hears of the watts at the nominal rate, and the part that was sent says what they were.
     """
 
     def __init__(
@@ -97,8 +99,8 @@ class Transfer(Step):
         sent = yield from self._connection.transfer(self._left, up=self._up, awake=awake)
         self._left -= sent.nbytes
         joules = self._connection.joules(env.now - start_s, sent.nbytes, up=self._up)
-        self._draw(0.0, joules - watts * (env.now - start_s))
-        return Part(sent.nbytes, joules, sent.cut_by, sent.bottleneck, sent.waited_s)
+        unheard_j = joules - watts * (env.now - start_s)
+        return Part(sent.nbytes, joules, sent.cut_by, sent.bottleneck, sent.waited_s, unheard_j)
 
     def reset(self) -> None:
         self._left = self._nbytes
@@ -143,7 +145,6 @@ class Compute(Step):
             self._since_s = env.now
             joules += self._watts * pace.power * seconds
             self._machines.ran(self._device, env.now)
-        self._draw(0.0)
         return Part(0, joules, cause)
 
     @property

@@ -128,6 +128,7 @@ class Task:
             start_s, self._step = self._env.now, step
             part = yield from step.go(self._env)
             self._step = None
+            self._draw(0.0, part.unheard_j)
             self._note(step.kind, start_s, part, step=step)
             self._after(step, part.cut_by)
             if part.cut_by is None or self._will_do(step, part.cut_by):
@@ -213,7 +214,7 @@ class Task:
         if self._step is None or not self.process.is_alive:
             return
         self._guard.look(at_s)
-        cause = self._guard.trouble(self._step, at_s) or (SHORT if self._is_short(self._step, at_s) else None)
+        cause = self._guard.trouble(self._step, at_s) or (SHORT if self._short_s(self._step, at_s) <= at_s else None)
         if cause is None:
             self._watch(at_s)
         else:
@@ -250,9 +251,6 @@ class Task:
         rest_s = _RESERVE * self._sim.pricing.rest_s(self.device, self.errand, self._sim.connection(self.device))
         first_pass_s = step.when(1.0 / passes, at_s)
         return max(self.asked_s + deadline_s - rest_s, first_pass_s)
-
-    def _is_short(self, step: Step, at_s: float) -> bool:
-        return self._short_s(step, at_s) <= at_s
 
     def _will_do(self, step: Step, cause: str) -> bool:
         """Tell whether what is done of *step* is to be sent now that *cause* has cut it, and can be."""

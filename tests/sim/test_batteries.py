@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fedsim.errors import Stalled
@@ -14,6 +14,7 @@ from tests.sim.toys import SLOW, Script, Toy, busy, learning, profile, rows, sim
 from tests.strategies import charged_worlds
 
 NEVER = (0.0,)
+some = settings(max_examples=25)
 CAPACITY_J = 100.0
 DOWN = (0, "download", 0.0, 2.0, 20, "done")  # 1 + 3 W: 8 J; then 3 s at 1 + 2 W, 1 s at 1 + 4 W
 
@@ -223,6 +224,7 @@ def books(sim):
             yield laws.at_midnight(device.key, 0) * device.profile.battery_j, book, device.profile.battery_j
 
 
+@some
 @given(charged_worlds())
 def test_the_charge_is_what_it_was_and_what_came_in_less_what_went_out(world):
     sim, _ = lived(world)
@@ -231,6 +233,7 @@ def test_the_charge_is_what_it_was_and_what_came_in_less_what_went_out(world):
         assert book.charge_j == pytest.approx(initial_j + book.in_j - book.out_j, abs=1e-9 * flows_j)
 
 
+@some
 @given(charged_worlds(), st.floats(0.0, 120.0))
 def test_a_battery_is_never_less_than_empty_nor_more_than_full(world, at_s):
     found = []
@@ -245,6 +248,7 @@ def test_a_battery_is_never_less_than_empty_nor_more_than_full(world, at_s):
     assert all(0.0 <= charge_j <= capacity_j * (1 + 1e-12) for charge_j, capacity_j in found)
 
 
+@some
 @given(charged_worlds(battery_j=1e6, plugged=False))
 def test_what_goes_out_is_what_the_spans_bill_and_the_owner_uses(world):
     sim, timeline = lived(world)
@@ -256,6 +260,7 @@ def test_what_goes_out_is_what_the_spans_bill_and_the_owner_uses(world):
         assert book.out_j == pytest.approx(billed_j + law.use_w * sim.now_s, rel=1e-9, abs=1e-6)
 
 
+@some
 @given(charged_worlds())
 def test_no_device_works_while_its_battery_is_empty_and_it_is_not_plugged_in(world):
     sim, timeline = lived(world)
@@ -269,6 +274,7 @@ def test_no_device_works_while_its_battery_is_empty_and_it_is_not_plugged_in(wor
             assert not [r for r in after if at_s < r["start_s"] < plug_s - 1e-9]
 
 
+@some
 @given(charged_worlds(), st.integers(1, 3))
 def test_asking_for_charges_changes_no_account(world, times):
     sim, timeline = lived(world)

@@ -10,6 +10,7 @@ import pytest
 from fedsim.fleet import Dynamics, Failures
 from fedsim.fleet.failures import Absence
 from fedsim.sim import Async, Sync
+from fedsim.work import Work
 from tests.sim.toys import Script, Toy, busy, learn, learning, log, rows, simulate
 
 POLICIES = ["discard", "restart", "resume", "partial"]
@@ -247,6 +248,18 @@ def test_partial_after_an_absence_still_stops_before_the_deadline():
         (0, "upload", pytest.approx(4.9), pytest.approx(5.9), 10, "done"),
     ]
     assert shares(method) == [2 / 3]
+
+
+def test_partial_stops_however_little_of_the_clock_a_pass_is():
+    """After years the clock's rounding is more than a share of a pass can forgive: no alarm may ring for ever."""
+
+    def late(ctx, state, device):
+        made = learn(state.model, ctx.shard(device), epochs=2, seconds=1e-3, tag=state.merges)
+        return Work(down=(state.model,), up=(made,)) if ctx.now_s else None
+
+    for back_s in (1e8, 1e8 + 0.1, 3e8 + 0.7):
+        _, _, method = run("partial", gone=(1e-3, back_s), schedule=Sync(1, 1, 3.05), method=Toy(late))
+        assert shares(method) == [0.5]
 
 
 # --- A crash ----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from tests.sim.toys import Toy, overlapping, rows, simulate
 from tests.strategies import living_worlds
 
 CLOSE = 1e-9
-some = settings(max_examples=60)
+some = settings(max_examples=25)
 
 
 def lived(world):
@@ -133,13 +133,13 @@ def test_every_trouble_that_is_marked_has_a_name(world):
     assert outcomes <= (TROUBLES - {DROPOUT}) | {"declined"}
 
 
-@settings(max_examples=40)
+@some
 @given(living_worlds())
 def test_a_run_again_is_the_same_run(world):
     assert lived(world)[1] == lived(world)[1]
 
 
-@settings(max_examples=40)
+@some
 @given(living_worlds())
 def test_asking_for_quotes_and_conditions_changes_nothing(world):
     _, spans = lived(world)
