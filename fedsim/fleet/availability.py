@@ -68,8 +68,8 @@ class Markov:
 
     def online(self, key: Key, at_s: float) -> bool:
         """Tell whether the last mark up to *at_s* said "on"."""
-        since_s = self._marks(key, on=True).last(at_s)
-        return not self._marks(key, on=False).any_since(since_s, at_s)
+        since_s = last_mark((self.seed, *key, 1), self.mean_offline_s, at_s)
+        return not any_mark((self.seed, *key, 0), self.mean_online_s, since_s, until_s=at_s)
 
     def next_change(self, key: Key, at_s: float) -> float:
         """Return the first time after *at_s* with the opposite mark."""
@@ -77,45 +77,42 @@ class Markov:
 
     def change_from(self, key: Key, at_s: float, *, online: bool) -> float:
         """Return the same where the state is known."""
-        return self._marks(key, on=not online).following(at_s)
+        return next_mark(
+            (self.seed, *key, int(not online)), self.mean_online_s if online else self.mean_offline_s, at_s
+        )
 
-    def _marks(self, key: Key, *, on: bool) -> Marks:
-        return Marks(self.mean_offline_s if on else self.mean_online_s, (self.seed, *key, int(on)))
+
+def last_mark(labels: tuple[int, ...], mean_s: float, at_s: float) -> float:
+    """Return the last mark at or before *at_s* of a keyed Poisson process with *mean_s* between marks.
+
+    The process is over all of time: windows, each one mean long, go back beyond 0. These functions are asked more
+    often than any others, hence no objects here.
+    """
+    window = math.floor(at_s / mean_s)
+    while True:
+        for mark in reversed(unit_marks(labels, window)):
+            if mark * mean_s <= at_s:
+                return mark * mean_s
+        window -= 1
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """A keyed Poisson process with *mean_s* between marks, over all of time."""
+def any_mark(labels: tuple[int, ...], mean_s: float, since_s: float, *, until_s: float) -> bool:
+    """Tell whether there is a mark from *since_s* to *until_s*, which takes fewer draws than to find the last."""
+    for window in range(math.floor(until_s / mean_s), math.floor(since_s / mean_s) - 1, -1):
+        for mark in unit_marks(labels, window):
+            if since_s <= mark * mean_s <= until_s:
+                return True
+    return False
 
-    mean_s: float
-    labels: tuple[int, ...]
 
-    def last(self, at_s: float) -> float:
-        """Return the last mark at or before *at_s*; windows go back beyond time 0."""
-        window = math.floor(at_s / self.mean_s)
-        while True:
-            earlier = [t for t in self._window(window) if t <= at_s]
-            if earlier:
-                return max(earlier)
-            window -= 1
-
-    def any_since(self, since_s: float, at_s: float) -> bool:
-        """Tell whether there is a mark from *since_s* up to *at_s*, which takes fewer draws than to find the last."""
-        windows = range(math.floor(at_s / self.mean_s), math.floor(since_s / self.mean_s) - 1, -1)
-        return any(since_s <= t <= at_s for window in windows for t in self._window(window))
-
-    def following(self, at_s: float) -> float:
-        """Return the first mark after *at_s*."""
-        window = math.floor(at_s / self.mean_s)
-        while True:
-            later = [t for t in self._window(window) if t > at_s]
-            if later:
-                return min(later)
-            window += 1
-
-    def _window(self, number: int) -> list[float]:
-        """Return the marks in window *number*, one mean long."""
-        return [mark * self.mean_s for mark in unit_marks(self.labels, number)]
+def next_mark(labels: tuple[int, ...], mean_s: float, at_s: float) -> float:
+    """Return the first mark after *at_s*."""
+    window = math.floor(at_s / mean_s)
+    while True:
+        for mark in unit_marks(labels, window):
+            if mark * mean_s > at_s:
+                return mark * mean_s
+        window += 1
 
 
 _POISSON_ONE = tuple(accumulate(math.exp(-1.0) / math.factorial(count) for count in range(19)))  # its distribution
@@ -123,12 +120,12 @@ _POISSON_ONE = tuple(accumulate(math.exp(-1.0) / math.factorial(count) for count
 
 @lru_cache(1 << 14)
 def unit_marks(labels: tuple[int, ...], window: int) -> tuple[float, ...]:
-    """Return the marks of a keyed Poisson process of rate 1 in [*window*, *window* + 1): Poisson(1) many, uniform."""
+    """Return, in order, a keyed Poisson process's marks of rate 1 in [*window*, *window* + 1): Poisson(1) many."""
     first, *draws = words(*labels, window, 0)
     count = _poisson_one((first >> 11) * 2.0**-53)
     for page in range(1, 1 - (7 - count) // 8):
         draws += words(*labels, window, page)
-    return tuple([window + (word >> 11) * 2.0**-53 for word in draws[:count]])
+    return tuple(sorted([window + (word >> 11) * 2.0**-53 for word in draws[:count]]))
 
 
 def _poisson_one(u: float) -> int:

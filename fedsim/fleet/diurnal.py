@@ -86,28 +86,29 @@ class _Marks:
         """Return the last mark at or before *at_s*; windows go back beyond time 0."""
         window = math.floor(self.rate.integral(at_s + self.ahead_s) + _SLACK)
         while True:
-            earlier = [t for t in self._window(window) if t <= at_s]
-            if earlier:
-                return max(earlier)
+            for mark in reversed(unit_marks(self.labels, window)):
+                if (time_s := self.rate.when(mark) - self.ahead_s) <= at_s:
+                    return time_s
             window -= 1
 
     def any_since(self, since_s: float, at_s: float) -> bool:
         """Tell whether there is a mark from *since_s* up to *at_s*."""
         last = math.floor(self.rate.integral(at_s + self.ahead_s) + _SLACK)
         first = math.floor(self.rate.integral(since_s + self.ahead_s) - _SLACK)
-        return any(since_s <= t <= at_s for window in range(last, first - 1, -1) for t in self._window(window))
+        for window in range(last, first - 1, -1):
+            for mark in unit_marks(self.labels, window):
+                if since_s <= self.rate.when(mark) - self.ahead_s <= at_s:
+                    return True
+        return False
 
     def following(self, at_s: float) -> float:
         """Return the first mark after *at_s*."""
         window = math.floor(self.rate.integral(at_s + self.ahead_s) - _SLACK)
         while True:
-            later = [t for t in self._window(window) if t > at_s]
-            if later:
-                return min(later)
+            for mark in unit_marks(self.labels, window):
+                if (time_s := self.rate.when(mark) - self.ahead_s) > at_s:
+                    return time_s
             window += 1
-
-    def _window(self, number: int) -> list[float]:
-        return [self.rate.when(mark) - self.ahead_s for mark in unit_marks(self.labels, number)]
 
 
 @dataclass(frozen=True, slots=True)

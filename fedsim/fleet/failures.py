@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from fedsim.fleet.availability import Key, Marks
+from fedsim.fleet.availability import Key, last_mark, next_mark, unit_marks
 from fedsim.fleet.combined import Absent
 from fedsim.seeds import uniforms
 
 _CRASH, _MEMBER, _HIT, _DROP, _UPLOAD = 0xC2A5, 0x3E3B, 0x817, 0xD209, 0x0B1D  # keep draws of one key apart
+_SLACK = 1e-9  # in marks: rounding takes no time further than this over the edge of a window
 
 What = Literal["leave", "join", "crash", "outage", "slow", "memory", "storage"]
 WHATS: tuple[What, ...] = ("leave", "join", "crash", "outage", "slow", "memory", "storage")
@@ -25,20 +26,22 @@ class Crashes:
     seed: int
 
     def online(self, key: Key, at_s: float) -> bool:
-        return self._marks(key).last(at_s) + self.reboot_s <= at_s
+        first = math.floor((at_s - self.reboot_s) / self.mean_s - _SLACK)
+        for window in range(first, math.floor(at_s / self.mean_s) + 1):
+            for mark in unit_marks((self.seed, *key, _CRASH), window):
+                if mark * self.mean_s <= at_s < mark * self.mean_s + self.reboot_s:
+                    return False
+        return True
 
     def next_change(self, key: Key, at_s: float) -> float:
         """Return the next crash, or while away the end of it; who crashes again meanwhile starts once more."""
-        marks = self._marks(key)
+        labels = (self.seed, *key, _CRASH)
         if self.online(key, at_s):
-            return marks.following(at_s)
-        back_s = marks.last(at_s) + self.reboot_s
-        while (again_s := marks.last(back_s) + self.reboot_s) > back_s:
+            return next_mark(labels, self.mean_s, at_s)
+        back_s = last_mark(labels, self.mean_s, at_s) + self.reboot_s
+        while (again_s := last_mark(labels, self.mean_s, back_s) + self.reboot_s) > back_s:
             back_s = again_s
         return back_s
-
-    def _marks(self, key: Key) -> Marks:
-        return Marks(self.mean_s, (self.seed, *key, _CRASH))
 
 
 @dataclass(frozen=True, slots=True)

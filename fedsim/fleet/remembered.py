@@ -26,10 +26,12 @@ Stretch = tuple[float, float, bool]
 class Remembered:
     """*law* itself, but for the time that an answer takes: a device at work is asked for much the same again and again.
 
-    Of each device the last stretch that was asked for is kept, and of those that were only found off, the instant.
+    Of each device the last stretch that was asked for is kept. Whether it is on is found without how long it stays so,
+    unless laws are asked of devices at work alone, *whole* from the start.
     """
 
     law: Availability
+    whole: bool
     _known: dict[Key, Stretch] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def online(self, key: Key, at_s: float) -> bool:
@@ -37,7 +39,7 @@ class Remembered:
         if known is not None and (known[0] == at_s or known[0] <= at_s < known[1]):
             return known[2]
         on = self.law.online(key, at_s)
-        self._keep(key, (at_s, at_s, on))
+        self._keep(key, (at_s, self._until(key, at_s, online=on) if self.whole else at_s, on))
         return on
 
     def next_change(self, key: Key, at_s: float) -> float:
@@ -45,10 +47,13 @@ class Remembered:
         if known is not None and known[0] <= at_s < known[1]:
             return known[1]
         on = known[2] if known is not None and known[0] == at_s else self.law.online(key, at_s)
-        law = self.law
-        change_s = law.change_from(key, at_s, online=on) if isinstance(law, Markov) else law.next_change(key, at_s)
+        change_s = self._until(key, at_s, online=on)
         self._keep(key, (at_s, change_s, on))
         return change_s
+
+    def _until(self, key: Key, at_s: float, *, online: bool) -> float:
+        law = self.law
+        return law.change_from(key, at_s, online=online) if isinstance(law, Markov) else law.next_change(key, at_s)
 
     def zone_of(self, key: Key) -> float:
         """Return the time zone of a device; raises InputError where the law knows none."""
@@ -64,15 +69,16 @@ _WORTH_IT = (Crashes, Diurnal, Markov, Presence)
 _OF_PARTS = (All, ByGroup, Charging, Clock, Dynamics, Product, Switched)
 
 
-def remembering(law: T) -> T:
+def remembering(law: T, *, whole: bool = False) -> T:
     """Return *law* with each law in it that draws remembering what it said; what has none is returned as it is."""
     if isinstance(law, _WORTH_IT):
-        return Remembered(law)  # type: ignore[return-value]
+        return Remembered(law, whole)  # type: ignore[return-value]
     if isinstance(law, tuple):
-        parts = tuple(map(remembering, law))
+        parts = tuple(remembering(part, whole=whole) for part in law)
         return parts if any(new is not old for new, old in zip(parts, law, strict=True)) else law  # type: ignore[return-value]
     if not isinstance(law, _OF_PARTS):
         return law
+    whole = whole or isinstance(law, Dynamics)
     parts_of = {f.name: getattr(law, f.name) for f in fields(law)}
-    changed = {name: new for name, old in parts_of.items() if (new := remembering(old)) is not old}
+    changed = {name: new for name, old in parts_of.items() if (new := remembering(old, whole=whole)) is not old}
     return replace(law, **changed) if changed else law
