@@ -44,6 +44,10 @@ class Diurnal:
             end_s = lasting.ends.following(end_s)
         return end_s if end_s > at_s else min(stay.begins.following(at_s) for stay in stays)
 
+    def change_from(self, key: Key, at_s: float, *, online: bool) -> float:
+        """Return the same where the state is known."""
+        return self.next_change(key, at_s) if online else min(s.begins.following(at_s) for s in self._stays(key))
+
     def zone_of(self, key: Key) -> float:
         """Return how far the device's zone is ahead of zone 0 (s), without what is its own."""
         return self.zones[int(_place(self.seed, *key)[0] * len(self.zones))]

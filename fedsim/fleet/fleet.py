@@ -50,6 +50,10 @@ class Device:
     behind: str = "server"
     now: Condition = NOMINAL
 
+    def reporting(self, now: Condition) -> Device:
+        """Return the device as it is *now*."""
+        return Device(self.id, self.key, self.profile, self.link, self.samples, self.behind, now)
+
     @property
     def memory_bytes(self) -> float:
         """Return the RAM that is free for work."""

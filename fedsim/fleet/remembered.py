@@ -10,7 +10,7 @@ from fedsim.fleet.charging import Charging
 from fedsim.fleet.combined import All, ByGroup
 from fedsim.fleet.diurnal import Diurnal
 from fedsim.fleet.dynamics import Clock, Dynamics
-from fedsim.fleet.failures import Crashes
+from fedsim.fleet.failures import Crashes, Members, Spared
 from fedsim.fleet.level import Product, Switched
 from fedsim.fleet.presence import Presence
 
@@ -38,7 +38,7 @@ class Remembered:
         known = self._known.get(key)
         if known is not None and (known[0] == at_s or known[0] <= at_s < known[1]):
             return known[2]
-        on = self.law.online(key, at_s)
+        on = not known[2] if known is not None and at_s == known[1] else self.law.online(key, at_s)
         self._keep(key, (at_s, self._until(key, at_s, online=on) if self.whole else at_s, on))
         return on
 
@@ -46,14 +46,18 @@ class Remembered:
         known = self._known.get(key)
         if known is not None and known[0] <= at_s < known[1]:
             return known[1]
-        on = known[2] if known is not None and known[0] == at_s else self.law.online(key, at_s)
-        change_s = self._until(key, at_s, online=on)
+        on = self.online(key, at_s)
+        change_s = self._known[key][1] if self.whole else self._until(key, at_s, online=on)
         self._keep(key, (at_s, change_s, on))
         return change_s
 
     def _until(self, key: Key, at_s: float, *, online: bool) -> float:
         law = self.law
-        return law.change_from(key, at_s, online=online) if isinstance(law, Markov) else law.next_change(key, at_s)
+        return (
+            law.change_from(key, at_s, online=online)
+            if isinstance(law, Markov | Diurnal)
+            else law.next_change(key, at_s)
+        )
 
     def zone_of(self, key: Key) -> float:
         """Return the time zone of a device; raises InputError where the law knows none."""
@@ -65,7 +69,7 @@ class Remembered:
         self._known[key] = stretch
 
 
-_WORTH_IT = (Crashes, Diurnal, Markov, Presence)
+_WORTH_IT = (Crashes, Diurnal, Markov, Members, Presence, Spared)
 _OF_PARTS = (All, ByGroup, Charging, Clock, Dynamics, Product, Switched)
 
 

@@ -37,6 +37,7 @@ class Batteries:
         self._charging = charging
         self._books: dict[int, Book] = {}
         self._laws: dict[float | None, BatteryLaw | None] = {}
+        self._read: tuple[int, float, Book] | None = None  # what was asked last: device, instant, account
 
     def share(self, device: Device, at_s: float) -> float | None:
         """Return how full the battery is; None where none is modelled."""
@@ -99,11 +100,14 @@ class Batteries:
 
     def _book(self, device: Device, law: BatteryLaw, at_s: float) -> Book:
         """Return the account as of *at_s*, for reading."""
+        if self._read is not None and self._read[:2] == (device.id, at_s):
+            return self._read[2]
         book = self._books.get(device.id) or self._unwatched(device, law, at_s)
         if book.at_s < at_s:
             book = replace(book)
         while book.at_s < at_s:
             self._advance(book, device, law, at_s=at_s)
+        self._read = device.id, at_s, book
         return book
 
     def _kept(self, device: Device, law: BatteryLaw, at_s: float) -> Book:

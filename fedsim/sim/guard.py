@@ -21,7 +21,8 @@ class Guard:
     """One device's *presence*, network, RAM, storage and battery, from one instant to the next.
 
     Instants are named rather than read from the clock, which may be a rounding away from them. *stored*: the bytes
-    that the task keeps on the device.
+    that the task keeps on the device; *needs*: the RAM that the largest of its jobs takes. Until ``_calm_s`` nothing is
+    in the way of any step, its battery apart, so that most questions need no law.
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class Guard:
         *,
         presence: Availability,
         stored: float,
+        needs: float,
         at_s: float,
     ) -> None:
         self.presence = presence
         self._device, self._key, self._dynamics, self._batteries = device, device.key, dynamics, batteries
         self._network = None if isinstance(dynamics.network, Always) else dynamics.network
-        self._stored = stored
+        self._stored, self._needs = stored, needs
+        self._calm_s = -math.inf
         self.come(at_s)
 
     def come(self, at_s: float) -> None:
@@ -54,13 +57,15 @@ class Guard:
 
     def trouble(self, step: Step, at_s: float) -> str | None:
         """Return what is in the way of *step* at *at_s*, if anything is."""
+        if self._calm(at_s):
+            return BATTERY if self._batteries.ready_s(self._device, at_s) > at_s else None
         if self._lacks_storage(at_s):
             return STORAGE
         if self.away:
             return CRASH if not self._dynamics.rebooting.online(self._key, self.off_s) else DROPOUT
         if step.link and self._network and not self._network.online(self._key, at_s):
             return OUTAGE
-        if self._lacks_memory(step, at_s):
+        if self._lacks(step.memory_bytes, at_s):
             return OOM
         return BATTERY if self._batteries.ready_s(self._device, at_s) > at_s else None
 
@@ -76,6 +81,8 @@ class Guard:
 
     def next_s(self, step: Step, at_s: float) -> float:
         """Return the first instant after *at_s* at which something may be in the way of *step*."""
+        if self._calm(at_s):
+            return min(self._calm_s, self._batteries.next_s(self._device, at_s))
         soonest = self.loss_s(at_s)
         if step.link and self._network:
             soonest = min(soonest, self._network.next_change(self._key, at_s))
@@ -90,9 +97,20 @@ class Guard:
             soonest = min(soonest, self._dynamics.storage.next_change(self._key, at_s))
         return soonest
 
-    def _lacks_memory(self, step: Step, at_s: float) -> bool:
+    def _calm(self, at_s: float) -> bool:
+        """Tell whether nothing but the battery can be in the way of any step, at *at_s* and for a while."""
+        if at_s < self._calm_s:
+            return True
+        there = not self.away and at_s < self.off_s and (self._network is None or self._network.online(self._key, at_s))
+        if there and not self._lacks_storage(at_s) and not self._lacks(self._needs, at_s):
+            laws = self._network, self._dynamics.memory, self._dynamics.storage
+            changes = (law.next_change(self._key, at_s) for law in laws if law is not None and law is not FULL)
+            self._calm_s = min((self.off_s, *changes))
+        return at_s < self._calm_s
+
+    def _lacks(self, memory_bytes: float, at_s: float) -> bool:
         level, has = self._dynamics.memory, self._device.profile.memory_bytes
-        return level is not FULL and step.memory_bytes > has * level.share(self._key, at_s)
+        return level is not FULL and memory_bytes > has * level.share(self._key, at_s)
 
     def _lacks_storage(self, at_s: float) -> bool:
         level, has = self._dynamics.storage, self._device.profile.storage_bytes

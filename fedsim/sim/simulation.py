@@ -118,7 +118,7 @@ class Simulation:
 
     def seen(self, device: Device) -> Device:
         """Return *device* as it reports itself now."""
-        return replace(device, now=self.conditions.of(device, self.now_s)) if self._reported else device
+        return device.reporting(self.conditions.of(device, self.now_s)) if self._reported else device
 
     def connection(self, device: Device) -> Connection:
         """Return a connection between *device* and whom it works for, not yet open."""
@@ -288,7 +288,7 @@ class Simulation:
         if work is None:
             self._refuse(device, "declined", asked)
             return
-        present = device if self._reported else replace(device, now=self.conditions.of(device, self.now_s))
+        present = device if self._reported else device.reporting(self.conditions.of(device, self.now_s))
         errand = self.pricing.errand(device.profile, work, self._holds(device))
         if errand.memory_bytes > present.memory_bytes:
             self._refuse(device, "oom", asked)

@@ -40,9 +40,8 @@ class Task:
         self.asked_s, self.ended_s = sim.now_s, math.inf
         self.received = False
         self._sim, self._env = sim, sim.env
-        self._guard = Guard(
-            device, sim.dynamics, sim.batteries, presence=self._presence(), stored=self._stored(), at_s=self.asked_s
-        )
+        takes = {"stored": self._stored(), "needs": errand.memory_bytes}
+        self._guard = Guard(device, sim.dynamics, sim.batteries, presence=self._presence(), **takes, at_s=self.asked_s)
         self._step: Step | None = None
         self._at_s, self._armed_s = self.asked_s, math.inf
         self._share = 1.0

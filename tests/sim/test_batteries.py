@@ -217,8 +217,8 @@ def lived(world):
 
 def books(sim):
     """Yield (initial charge, account, capacity) of each device with a battery."""
-    laws = sim.dynamics.charging
-    for device in (sim.fleet.device(number) for number in range(len(sim.fleet))):
+    laws, worked = sim.dynamics.charging, {row["device"] for row in spans if row["kind"] == "idle"} - {-1}
+    for device in map(sim.fleet.device, worked):  # of others the account begins with the day
         book = sim.batteries.book(device, sim.now_s)
         if book is not None:
             yield laws.at_midnight(device.key, 0) * device.profile.battery_j, book, device.profile.battery_j
@@ -253,8 +253,8 @@ def test_a_battery_is_never_less_than_empty_nor_more_than_full(world, at_s):
 def test_what_goes_out_is_what_the_spans_bill_and_the_owner_uses(world):
     sim, timeline = lived(world)
     spans = rows(timeline)
-    laws = sim.dynamics.charging
-    for device in (sim.fleet.device(number) for number in range(len(sim.fleet))):
+    laws, worked = sim.dynamics.charging, {row["device"] for row in spans if row["kind"] == "idle"} - {-1}
+    for device in map(sim.fleet.device, worked):  # of others the account begins with the day
         law, book = laws.law(device.profile), sim.batteries.book(device, sim.now_s)
         billed_j = sum(row["energy_j"] for row in spans if row["device"] == device.id)
         assert book.out_j == pytest.approx(billed_j + law.use_w * sim.now_s, rel=1e-9, abs=1e-6)
