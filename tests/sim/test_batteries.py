@@ -216,9 +216,9 @@ def lived(world):
 
 
 def books(sim):
-    """Yield (initial charge, account, capacity) of each device with a battery."""
-    laws, worked = sim.dynamics.charging, {row["device"] for row in spans if row["kind"] == "idle"} - {-1}
-    for device in map(sim.fleet.device, worked):  # of others the account begins with the day
+    """Yield (initial charge, account, capacity) of each device with a battery that has worked."""
+    laws = sim.dynamics.charging
+    for device in map(sim.fleet.device, sim.batteries._books):  # of others the account begins with the day
         book = sim.batteries.book(device, sim.now_s)
         if book is not None:
             yield laws.at_midnight(device.key, 0) * device.profile.battery_j, book, device.profile.battery_j
