@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
-from fedsim.fleet.availability import Key, unit_marks
+from fedsim.fleet.availability import MANY, Key, unit_marks
 from fedsim.fleet.curve import MIDDLE_S, Curve
 from fedsim.fleet.hourly import Hourly
 from fedsim.seeds import uniforms
@@ -75,11 +76,11 @@ def _place(seed: int, group: int, index: int) -> tuple[float, float]:
     return zone, math.sqrt(-2 * math.log1p(-u)) * math.cos(2 * math.pi * v)
 
 
-@dataclass(frozen=True, slots=True)
-class _Marks:
+class _Marks(NamedTuple):
     """A keyed Poisson process, over all of time: one of rate 1, read by the clock that *rate* is.
 
-    Times are those of the run, which that clock is *ahead_s* of; both questions compare the same rounded ones.
+    Times are those of the run, which that clock is *ahead_s* of; both questions compare the same rounded ones, of marks
+    that by the clock may be meant.
     """
 
     rate: Hourly
@@ -88,35 +89,36 @@ class _Marks:
 
     def last(self, at_s: float) -> float:
         """Return the last mark at or before *at_s*; windows go back beyond time 0."""
-        window = math.floor(self.rate.integral(at_s + self.ahead_s) + _SLACK)
+        now = self.rate.integral(at_s + self.ahead_s) + _SLACK
+        window = math.floor(now / MANY)
         while True:
-            for mark in reversed(unit_marks(self.labels, window)):
-                if (time_s := self.rate.when(mark) - self.ahead_s) <= at_s:
+            for mark in reversed(unit_marks(self.labels, window, MANY)):
+                if mark <= now and (time_s := self.rate.when(mark) - self.ahead_s) <= at_s:
                     return time_s
             window -= 1
 
     def any_since(self, since_s: float, at_s: float) -> bool:
         """Tell whether there is a mark from *since_s* up to *at_s*."""
-        last = math.floor(self.rate.integral(at_s + self.ahead_s) + _SLACK)
-        first = math.floor(self.rate.integral(since_s + self.ahead_s) - _SLACK)
-        for window in range(last, first - 1, -1):
-            for mark in unit_marks(self.labels, window):
-                if since_s <= self.rate.when(mark) - self.ahead_s <= at_s:
+        now = self.rate.integral(at_s + self.ahead_s) + _SLACK
+        since = self.rate.integral(since_s + self.ahead_s) - _SLACK
+        for window in range(math.floor(now / MANY), math.floor(since / MANY) - 1, -1):
+            for mark in unit_marks(self.labels, window, MANY):
+                if since <= mark <= now and since_s <= self.rate.when(mark) - self.ahead_s <= at_s:
                     return True
         return False
 
     def following(self, at_s: float) -> float:
         """Return the first mark after *at_s*."""
-        window = math.floor(self.rate.integral(at_s + self.ahead_s) - _SLACK)
+        now = self.rate.integral(at_s + self.ahead_s) - _SLACK
+        window = math.floor(now / MANY)
         while True:
-            for mark in unit_marks(self.labels, window):
-                if (time_s := self.rate.when(mark) - self.ahead_s) > at_s:
+            for mark in unit_marks(self.labels, window, MANY):
+                if mark >= now and (time_s := self.rate.when(mark) - self.ahead_s) > at_s:
                     return time_s
             window += 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Stay:
+class _Stay(NamedTuple):
     """One chain of a device."""
 
     begins: _Marks

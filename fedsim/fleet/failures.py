@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from fedsim.fleet.availability import Key, last_mark, next_mark, unit_marks
+from fedsim.fleet.availability import MANY, Key, Marks, unit_marks
 from fedsim.fleet.combined import Absent
 from fedsim.seeds import uniforms
 
-_CRASH, _MEMBER, _HIT, _DROP, _UPLOAD = 0xC2A5, 0x3E3B, 0x817, 0xD209, 0x0B1D  # keep draws of one key apart
+_CRASH, _MEMBER, _HIT, _TASK = 0xC2A5, 0x3E3B, 0x817, 0xD209  # keep draws of one key apart
 _SLACK = 1e-9  # in marks: rounding takes no time further than this over the edge of a window
 
 What = Literal["leave", "join", "crash", "outage", "slow", "memory", "storage"]
@@ -26,20 +27,20 @@ class Crashes:
     seed: int
 
     def online(self, key: Key, at_s: float) -> bool:
-        first = math.floor((at_s - self.reboot_s) / self.mean_s - _SLACK)
-        for window in range(first, math.floor(at_s / self.mean_s) + 1):
-            for mark in unit_marks((self.seed, *key, _CRASH), window):
+        length_s = self.mean_s * MANY
+        for window in range(math.floor((at_s - self.reboot_s) / length_s - _SLACK), math.floor(at_s / length_s) + 1):
+            for mark in unit_marks((self.seed, *key, _CRASH), window, MANY):
                 if mark * self.mean_s <= at_s < mark * self.mean_s + self.reboot_s:
                     return False
         return True
 
     def next_change(self, key: Key, at_s: float) -> float:
         """Return the next crash, or while away the end of it; who crashes again meanwhile starts once more."""
-        labels = (self.seed, *key, _CRASH)
+        marks = Marks((self.seed, *key, _CRASH), self.mean_s, MANY)
         if self.online(key, at_s):
-            return next_mark(labels, self.mean_s, at_s)
-        back_s = last_mark(labels, self.mean_s, at_s) + self.reboot_s
-        while (again_s := last_mark(labels, self.mean_s, back_s) + self.reboot_s) > back_s:
+            return marks.following(at_s)
+        back_s = marks.last(at_s) + self.reboot_s
+        while (again_s := marks.last(back_s) + self.reboot_s) > back_s:
             back_s = again_s
         return back_s
 
@@ -129,6 +130,12 @@ class Arrival(NamedTuple):
 _WHOLE = Arrival(1.0, whole=True)
 
 
+@lru_cache(1 << 12)
+def _drawn(seed: int, *labels: int) -> tuple[float, ...]:
+    """Return what is drawn for a device, a version and an attempt to send: absences and uploads share it."""
+    return uniforms(seed, *labels, _TASK)
+
+
 @dataclass(frozen=True, slots=True)
 class Failures:
     """What goes wrong with a task: the same for every method that asks the device at the same version.
@@ -149,14 +156,14 @@ class Failures:
         """Return the absence that cuts the device's task of *version*; None: none does."""
         if not self.dropout:
             return None
-        hit, share, back, *_ = uniforms(self.seed, *key, _DROP, version)
+        hit, share, back, *_ = _drawn(self.seed, *key, version, 0)
         return Absence(share, -math.log(1.0 - back) * self.back_s) if hit < self.dropout else None
 
     def arrives(self, key: Key, version: int, attempt: int) -> Arrival:
         """Return how an upload arrives."""
         if not self.checks:
             return _WHOLE
-        bad, share, *_ = uniforms(self.seed, *key, _UPLOAD, version, attempt)
+        *_, bad, share = _drawn(self.seed, *key, version, attempt)
         if bad < self.corrupted:
             return Arrival(1.0, whole=False)
         return Arrival(share, whole=False) if bad < self.corrupted + self.truncated else _WHOLE

@@ -25,6 +25,7 @@ from fedsim.fleet import (
     Switched,
     all_of,
 )
+from fedsim.fleet.availability import MANY
 from fedsim.scenario.presence import Drawing
 from fedsim.scenario.table import Share, Span, Table
 from fedsim.scenario.wording import said
@@ -54,7 +55,7 @@ class AtTimesTable(Table):
 
     def process(self, drawing: Drawing, name: str) -> Availability:
         """Return what is off while it lasts."""
-        return Markov(self.every, self.lasts, drawing.at(name).seed)
+        return Markov(self.every, self.lasts, drawing.at(name).seed, MANY)
 
 
 class LeavingTable(AtTimesTable):
