@@ -214,7 +214,7 @@ def usage(timeline: Timeline) -> pa.Table:
         **{f"{way}_bytes": rows[rows.kind == f"{way}load"].groupby("device").bytes.sum() for way in ("up", "down")},
         "asked": tasks.groupby("device").size(),
         **{name: _times(tasks, name) for name in ("done", "late", "cut", "lost")},
-        **{name: _times(marks, name) for name in ("declined", "oom", "battery")},
+        **{name: _times(marks, name) for name in ("declined", "oom", "battery", "storage", "crash", "outage")},
         "energy_j": rows.groupby("device").energy_j.sum(),
         "transfer_s": (moves.end_s - moves.start_s).groupby(moves.device).sum(),
         "waited_s": moves.groupby("device").waited_s.sum(),

@@ -236,13 +236,18 @@ def shortened(ref: Ref, share: float) -> Ref | None:
 
 def substituted(ref: Ref, old: Ref, new: Ref) -> Ref:
     """Return the recipe of *ref* with *new* wherever it takes *old*."""
-    if ref == old:
-        return new
-    if ref.kind is None or not ref.parents():
-        return ref
-    inputs, params = map_refs((ref.inputs, dict(ref.params)), lambda parent: substituted(parent, old, new))
-    made = ref.kind(*inputs, **params)
-    return ref if made == ref else made
+    known = {old: new}
+
+    def swapped(ref: Ref) -> Ref:
+        if ref not in known:
+            known[ref] = ref
+            if ref.kind is not None and ref.parents():
+                inputs, params = map_refs((ref.inputs, dict(ref.params)), swapped)
+                made = ref.kind(*inputs, **params)
+                known[ref] = ref if made == ref else made
+        return known[ref]
+
+    return swapped(ref)
 
 
 def missing_at(place: str, holds: Container[str], wanted: tuple[Ref, ...]) -> list[Ref]:

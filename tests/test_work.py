@@ -249,3 +249,10 @@ def test_loads_add_up_by_class_and_memory_is_the_peak(one, other):
 @given(loads, st.integers(0, 5))
 def test_a_load_many_times_is_that_much_work_in_the_same_memory(load, times):
     assert ((load * times).flops, (load * times).memory_bytes) == (load.flops * times, load.memory_bytes)
+
+
+def test_a_recipe_of_many_diamonds_is_gone_through_once():
+    ref = OLD
+    for tag in range(60):
+        ref = train(ref, ref, tag=tag)
+    assert substituted(ref, OLD, NEW) != ref

@@ -130,6 +130,8 @@ class FailuresTable(Table):
     def _shares(self) -> FailuresTable:
         if self.corrupted + self.truncated > 1:
             raise said(f"has corrupted and truncated uploads that add up to {self.corrupted + self.truncated}, over 1")
+        if self.crash and self.crash.lasts > self.crash.every:
+            raise said("has crashes that last longer than the time between them: raise crash.every, or lower lasts")
         return self
 
 
