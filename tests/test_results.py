@@ -25,8 +25,8 @@ COLUMNS = {
     ],
     "devices": [
         "run", "method", "seed", "device", "profile", "link", "samples", "label_counts", "busy_s", "busy_j",
-        "up_bytes", "down_bytes", "asked", "done", "late", "cut", "lost", "declined", "oom", "battery", "storage", "crash",
-        "outage", "energy_j",
+        "up_bytes", "down_bytes", "asked", "done", "late", "cut", "lost", "declined", "oom", "battery", "storage",
+        "crash", "outage", "energy_j",
         "transfer_s", "waited_s", "asked_s", "outside_j",
     ],
 }  # fmt: skip

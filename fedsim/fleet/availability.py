@@ -16,9 +16,6 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from fedsim.errors import InputError
 from fedsim.seeds import words
 
-MANY = 4
-"""Marks that a window has in the mean where nothing recorded rests on older draws."""
-
 Key = tuple[int, int]
 """(group, index in the group)"""
 
@@ -68,12 +65,11 @@ class Markov:
     mean_online_s: float
     mean_offline_s: float
     seed: int
-    many: int = 1
 
     def online(self, key: Key, at_s: float) -> bool:
         """Tell whether the last mark up to *at_s* said "on"."""
-        since_s = Marks((self.seed, *key, 1), self.mean_offline_s, self.many).last(at_s)
-        return not Marks((self.seed, *key, 0), self.mean_online_s, self.many).any_since(since_s, at_s)
+        since_s = Marks((self.seed, *key, 1), self.mean_offline_s).last(at_s)
+        return not Marks((self.seed, *key, 0), self.mean_online_s).any_since(since_s, at_s)
 
     def next_change(self, key: Key, at_s: float) -> float:
         """Return the first time after *at_s* with the opposite mark."""
@@ -82,62 +78,56 @@ class Markov:
     def change_from(self, key: Key, at_s: float, *, online: bool) -> float:
         """Return the same where the state is known."""
         mean_s = self.mean_online_s if online else self.mean_offline_s
-        return Marks((self.seed, *key, int(not online)), mean_s, self.many).following(at_s)
+        return Marks((self.seed, *key, int(not online)), mean_s).following(at_s)
 
 
 class Marks(NamedTuple):
     """A keyed Poisson process with *mean_s* between marks, over all of time: windows go back beyond 0.
 
-    A window is *many* marks long in the mean: more of them take fewer draws to find one, and are other draws.
+    A window is one mean long.
     """
 
     labels: tuple[int, ...]
     mean_s: float
-    many: int = 1
 
     def last(self, at_s: float) -> float:
         """Return the last mark at or before *at_s*."""
-        labels, mean_s, many = self
-        window = math.floor(at_s / (mean_s * many))
+        labels, mean_s = self
+        window = math.floor(at_s / mean_s)
         while True:
-            for mark in reversed(unit_marks(labels, window, many)):
+            for mark in reversed(unit_marks(labels, window)):
                 if mark * mean_s <= at_s:
                     return mark * mean_s
             window -= 1
 
     def any_since(self, since_s: float, at_s: float) -> bool:
         """Tell whether there is a mark from *since_s* to *at_s*, which takes fewer draws than to find the last."""
-        labels, mean_s, many = self
-        for window in range(math.floor(at_s / (mean_s * many)), math.floor(since_s / (mean_s * many)) - 1, -1):
-            for mark in unit_marks(labels, window, many):
+        labels, mean_s = self
+        for window in range(math.floor(at_s / mean_s), math.floor(since_s / mean_s) - 1, -1):
+            for mark in unit_marks(labels, window):
                 if since_s <= mark * mean_s <= at_s:
                     return True
         return False
 
     def following(self, at_s: float) -> float:
         """Return the first mark after *at_s*."""
-        labels, mean_s, many = self
-        window = math.floor(at_s / (mean_s * many))
+        labels, mean_s = self
+        window = math.floor(at_s / mean_s)
         while True:
-            for mark in unit_marks(labels, window, many):
+            for mark in unit_marks(labels, window):
                 if mark * mean_s > at_s:
                     return mark * mean_s
             window += 1
 
 
-def _distribution(mean: int) -> tuple[float, ...]:
-    """Return the distribution function of Poisson(*mean*), to where it is 1."""
-    return tuple(accumulate(math.exp(-mean) * mean**count / math.factorial(count) for count in range(19 * mean)))
-
-
-_POISSON = {1: _distribution(1), MANY: _distribution(MANY)}
+_POISSON_ONE = tuple(accumulate(math.exp(-1.0) / math.factorial(count) for count in range(19)))  # its distribution
 
 
 @lru_cache(1 << 14)
-def unit_marks(labels: tuple[int, ...], window: int, many: int = 1) -> tuple[float, ...]:
-    """Return, in order, the marks of a keyed Poisson process of rate 1 in a window that is *many* long."""
+def unit_marks(labels: tuple[int, ...], window: int) -> tuple[float, ...]:
+    """Return, in order, a keyed Poisson process's marks of rate 1 in [*window*, *window* + 1): Poisson(1) many."""
     first, *draws = words(*labels, window, 0)
-    count = bisect_left(_POISSON[many], (first >> 11) * 2.0**-53)
+    count = bisect_left(_POISSON_ONE, (first >> 11) * 2.0**-53)
     for page in range(1, 1 - (7 - count) // 8):
         draws += words(*labels, window, page)
-    return tuple(sorted([(window + (word >> 11) * 2.0**-53) * many for word in draws[:count]]))
+    return tuple(sorted([window + (word >> 11) * 2.0**-53 for word in draws[:count]]))

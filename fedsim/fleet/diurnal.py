@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from fedsim.fleet.availability import MANY, Key, unit_marks
+from fedsim.fleet.availability import Key, unit_marks
 from fedsim.fleet.curve import MIDDLE_S, Curve
 from fedsim.fleet.hourly import Hourly
 from fedsim.seeds import uniforms
@@ -90,9 +90,9 @@ class _Marks(NamedTuple):
     def last(self, at_s: float) -> float:
         """Return the last mark at or before *at_s*; windows go back beyond time 0."""
         now = self.rate.integral(at_s + self.ahead_s) + _SLACK
-        window = math.floor(now / MANY)
+        window = math.floor(now)
         while True:
-            for mark in reversed(unit_marks(self.labels, window, MANY)):
+            for mark in reversed(unit_marks(self.labels, window)):
                 if mark <= now and (time_s := self.rate.when(mark) - self.ahead_s) <= at_s:
                     return time_s
             window -= 1
@@ -101,8 +101,8 @@ class _Marks(NamedTuple):
         """Tell whether there is a mark from *since_s* up to *at_s*."""
         now = self.rate.integral(at_s + self.ahead_s) + _SLACK
         since = self.rate.integral(since_s + self.ahead_s) - _SLACK
-        for window in range(math.floor(now / MANY), math.floor(since / MANY) - 1, -1):
-            for mark in unit_marks(self.labels, window, MANY):
+        for window in range(math.floor(now), math.floor(since) - 1, -1):
+            for mark in unit_marks(self.labels, window):
                 if since <= mark <= now and since_s <= self.rate.when(mark) - self.ahead_s <= at_s:
                     return True
         return False
@@ -110,9 +110,9 @@ class _Marks(NamedTuple):
     def following(self, at_s: float) -> float:
         """Return the first mark after *at_s*."""
         now = self.rate.integral(at_s + self.ahead_s) - _SLACK
-        window = math.floor(now / MANY)
+        window = math.floor(now)
         while True:
-            for mark in unit_marks(self.labels, window, MANY):
+            for mark in unit_marks(self.labels, window):
                 if mark >= now and (time_s := self.rate.when(mark) - self.ahead_s) > at_s:
                     return time_s
             window += 1

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from fedsim.fleet.availability import MANY, Key, Marks, unit_marks
+from fedsim.fleet.availability import Key, Marks, unit_marks
 from fedsim.fleet.combined import Absent
 from fedsim.seeds import uniforms
 
-_CRASH, _MEMBER, _HIT, _TASK = 0xC2A5, 0x3E3B, 0x817, 0xD209  # keep draws of one key apart
+_CRASH, _MEMBER, _HIT, _DROP, _UPLOAD = 0xC2A5, 0x3E3B, 0x817, 0xD209, 0x0B1D  # keep draws of one key apart
 _SLACK = 1e-9  # in marks: rounding takes no time further than this over the edge of a window
 
 What = Literal["leave", "join", "crash", "outage", "slow", "memory", "storage"]
@@ -27,16 +26,16 @@ class Crashes:
     seed: int
 
     def online(self, key: Key, at_s: float) -> bool:
-        length_s = self.mean_s * MANY
-        for window in range(math.floor((at_s - self.reboot_s) / length_s - _SLACK), math.floor(at_s / length_s) + 1):
-            for mark in unit_marks((self.seed, *key, _CRASH), window, MANY):
+        first = math.floor((at_s - self.reboot_s) / self.mean_s - _SLACK)
+        for window in range(first, math.floor(at_s / self.mean_s) + 1):
+            for mark in unit_marks((self.seed, *key, _CRASH), window):
                 if mark * self.mean_s <= at_s < mark * self.mean_s + self.reboot_s:
                     return False
         return True
 
     def next_change(self, key: Key, at_s: float) -> float:
         """Return the next crash, or while away the end of it; who crashes again meanwhile starts once more."""
-        marks = Marks((self.seed, *key, _CRASH), self.mean_s, MANY)
+        marks = Marks((self.seed, *key, _CRASH), self.mean_s)
         if self.online(key, at_s):
             return marks.following(at_s)
         back_s = marks.last(at_s) + self.reboot_s
@@ -130,12 +129,6 @@ class Arrival(NamedTuple):
 _WHOLE = Arrival(1.0, whole=True)
 
 
-@lru_cache(1 << 12)
-def _drawn(seed: int, *labels: int) -> tuple[float, ...]:
-    """Return what is drawn for a device, a version and an attempt to send: absences and uploads share it."""
-    return uniforms(seed, *labels, _TASK)
-
-
 @dataclass(frozen=True, slots=True)
 class Failures:
     """What goes wrong with a task: the same for every method that asks the device at the same version.
@@ -156,14 +149,14 @@ class Failures:
         """Return the absence that cuts the device's task of *version*; None: none does."""
         if not self.dropout:
             return None
-        hit, share, back, *_ = _drawn(self.seed, *key, version, 0)
+        hit, share, back, *_ = uniforms(self.seed, *key, _DROP, version)
         return Absence(share, -math.log(1.0 - back) * self.back_s) if hit < self.dropout else None
 
     def arrives(self, key: Key, version: int, attempt: int) -> Arrival:
         """Return how an upload arrives."""
         if not self.checks:
             return _WHOLE
-        *_, bad, share = _drawn(self.seed, *key, version, attempt)
+        bad, share, *_ = uniforms(self.seed, *key, _UPLOAD, version, attempt)
         if bad < self.corrupted:
             return Arrival(1.0, whole=False)
         return Arrival(share, whole=False) if bad < self.corrupted + self.truncated else _WHOLE

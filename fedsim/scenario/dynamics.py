@@ -25,7 +25,6 @@ from fedsim.fleet import (
     Switched,
     all_of,
 )
-from fedsim.fleet.availability import MANY
 from fedsim.scenario.presence import Drawing
 from fedsim.scenario.table import Share, Span, Table
 from fedsim.scenario.wording import said
@@ -55,7 +54,7 @@ class AtTimesTable(Table):
 
     def process(self, drawing: Drawing, name: str) -> Availability:
         """Return what is off while it lasts."""
-        return Markov(self.every, self.lasts, drawing.at(name).seed, MANY)
+        return Markov(self.every, self.lasts, drawing.at(name).seed)
 
 
 class LeavingTable(AtTimesTable):

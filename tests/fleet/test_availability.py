@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.fleet import Always, Markov
-from fedsim.fleet.availability import MANY, unit_marks
+from fedsim.fleet.availability import unit_marks
 from tests.strategies import markovs
 
 keys = st.tuples(st.integers(0, 9), st.integers(0, 10**6))
@@ -97,18 +97,14 @@ def test_sojourns_have_their_means_and_are_exponential(mean_online_s, mean_offli
         assert np.mean(np.array(stays[online]) > mean_s) == pytest.approx(math.exp(-1), abs=0.05)
 
 
-@pytest.mark.parametrize("many", [1, MANY])
-def test_the_number_of_marks_in_a_window_is_poisson(many):
-    counts = np.bincount([len(unit_marks((7,), n, many)) for n in range(20_000)], minlength=16)
-    expected = [math.exp(-many) * many**k / math.factorial(k) for k in range(12)]
+def test_the_number_of_marks_in_a_window_is_poisson():
+    counts = np.bincount([len(unit_marks((7,), n)) for n in range(20_000)], minlength=16)
+    expected = [math.exp(-1) / math.factorial(k) for k in range(12)]
     assert counts[:12] / counts.sum() == pytest.approx(expected, abs=0.015)
 
 
-@pytest.mark.parametrize("many", [1, MANY])
-def test_the_marks_of_a_window_are_in_it_in_order_and_uniform(many):
-    marks = [mark - many * n for n in range(5_000) for mark in unit_marks((7,), n, many)]
-    assert all(list(unit_marks((7,), n, many)) == sorted(unit_marks((7,), n, many)) for n in range(100))
-    assert 0 <= min(marks) < max(marks) < many
-    assert np.quantile(marks, [0.25, 0.5, 0.75]) == pytest.approx(
-        [0.25 * many, 0.5 * many, 0.75 * many], abs=0.03 * many
-    )
+def test_the_marks_of_a_window_are_in_it_in_order_and_uniform():
+    marks = [mark - n for n in range(5_000) for mark in unit_marks((7,), n)]
+    assert all(list(unit_marks((7,), n)) == sorted(unit_marks((7,), n)) for n in range(100))
+    assert 0 <= min(marks) < max(marks) < 1
+    assert np.quantile(marks, [0.25, 0.5, 0.75]) == pytest.approx([0.25, 0.5, 0.75], abs=0.03)

@@ -24,7 +24,6 @@ from fedsim.fleet import (
     Switched,
     load_profile,
 )
-from fedsim.fleet.availability import MANY
 from fedsim.scenario import Drawing, digest, find, laws_of, load
 from fedsim.seeds import seed_of
 from tests.command import changed, write
@@ -69,7 +68,7 @@ def laws(loaded, tmp_path):
 
 
 def at_times(*labels):
-    return Markov(1200.0, 300.0, seed_of(5, *labels), MANY)
+    return Markov(1200.0, 300.0, seed_of(5, *labels))
 
 
 def event(what, at_s, until_s=math.inf, *, group=None, share=1.0, factor=0.5, number=0):
