@@ -133,7 +133,8 @@ def draw(every: pd.DataFrame, found: pd.DataFrame, kinds: pd.DataFrame) -> Figur
     studies = list(dict.fromkeys(found.index.get_level_values("study")))
     methods = found.index.unique("method")
     shown = [name for name in WIDTHS if name != "served" or found.worst.notna().any()]
-    widths, deep = [WIDTHS[name] for name in shown], max(2.2, 0.7 + 0.4 * len(methods))
+    widths, most = [WIDTHS[name] for name in shown], found.groupby("study").size().max()
+    deep = max(2.2, 0.7 + 0.3 * most)
     figure, grid = plt.subplots(
         len(studies), len(shown), squeeze=False, figsize=(sum(widths), 0.8 + deep * len(studies)),
         width_ratios=widths, layout="constrained",
