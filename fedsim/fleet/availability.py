@@ -130,14 +130,14 @@ def _distribution(mean: int) -> tuple[float, ...]:
     return tuple(accumulate(math.exp(-mean) * mean**count / math.factorial(count) for count in range(19 * mean)))
 
 
-_POISSON = {1: _distribution(1), MANY: _distribution(MANY)}
+POISSON = {1: _distribution(1), MANY: _distribution(MANY)}
 
 
 @lru_cache(1 << 14)
 def unit_marks(labels: tuple[int, ...], window: int, many: int = 1) -> tuple[float, ...]:
     """Return, in order, the marks of a keyed Poisson process of rate 1 in a window that is *many* long."""
     first, *draws = words(*labels, window, 0)
-    count = bisect_left(_POISSON[many], (first >> 11) * 2.0**-53)
+    count = bisect_left(POISSON[many], (first >> 11) * 2.0**-53)
     for page in range(1, 1 - (7 - count) // 8):
         draws += words(*labels, window, page)
     return tuple(sorted([(window + (word >> 11) * 2.0**-53) * many for word in draws[:count]]))

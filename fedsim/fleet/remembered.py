@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import repeat
 from typing import TypeVar
 
 from fedsim.fleet.availability import Availability, Key, Markov, zone_in
@@ -62,6 +65,17 @@ class Remembered:
     def zone_of(self, key: Key) -> float:
         """Return the time zone of a device; raises InputError where the law knows none."""
         return zone_in(self.law, key)
+
+    def unknown(self, keys: Iterable[Key], at_s: float) -> list[Key]:
+        """Return those of which no stretch that is kept holds at *at_s*."""
+        known, never = self._known, (math.inf, -math.inf, False)
+        return [key for key in keys if not ((kept := known.get(key, never))[0] <= at_s < kept[1] or kept[0] == at_s)]
+
+    def learn(self, keys: Sequence[Key], at_s: float, until_s: Sequence[float], online: Sequence[bool]) -> None:
+        """Keep what the law is known to answer."""
+        if len(self._known) + len(keys) > _MOST:
+            self._known.clear()
+        self._known.update(zip(keys, zip(repeat(at_s), until_s, online), strict=False))
 
     def _keep(self, key: Key, stretch: Stretch) -> None:
         if len(self._known) >= _MOST:

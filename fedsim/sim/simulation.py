@@ -6,6 +6,7 @@ import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import simpy
@@ -34,6 +35,7 @@ from fedsim.work import Ref, Reply, Work, refs_in
 
 _DRAWS_AT_ONCE = 20
 _REMEMBERED = 1 << 14
+_TOGETHER = 64  # candidates that are found out about at once rather than one by one
 
 
 class Simulation:
@@ -131,7 +133,7 @@ class Simulation:
         At most 20 x *places* candidates are drawn (more for a larger pool), so that a short cohort goes ahead.
         """
         asked = Asked()
-        there = self._there(asked, self.choice.most(places), labels)
+        there = self._there(asked, self.choice.most(places), labels, want=want)
         while ranked := self.choice.ranked(there, want - len(asked.tasks), labels):
             for device in ranked:
                 if len(asked.tasks) < want:
@@ -265,9 +267,10 @@ class Simulation:
         work = self.method.plan(self, state, device) if device.samples else None
         return None if work is None else self.quote(device, work)
 
-    def _there(self, asked: Asked, most: int, labels: Sequence[object]) -> Iterator[Device]:
+    def _there(self, asked: Asked, most: int, labels: Sequence[object], *, want: int) -> Iterator[Device]:
         """Yield those of *most* candidates that can be asked, and take down why the others cannot."""
-        for count, number in enumerate(self.fleet.candidates(seed_of(self._seed, "select", *labels))):
+        candidates = self.fleet.candidates(seed_of(self._seed, "select", *labels))
+        for count, number in enumerate(self._foreseen(candidates, asked, want, most)):
             if count == most:
                 return
             if number in self.busy:
@@ -278,6 +281,14 @@ class Simulation:
             else:
                 yield self.seen(device)
         asked.everyone = True
+
+    def _foreseen(self, numbers: Iterator[int], asked: Asked, want: int, most: int) -> Iterator[int]:
+        """Yield *numbers*, many of which are found out about at once while many are wanted."""
+        while block := list(islice(numbers, max(want - len(asked.tasks), _TOGETHER))):
+            fresh, most = [number for number in block[:most] if number not in self.busy], most - len(block)
+            if len(fresh) >= _TOGETHER:
+                self.conditions.foresee([self.fleet.device(number) for number in fresh], self.now_s)
+            yield from block
 
     def _offer(self, device: Device, asked: Asked) -> None:
         """Ask the method for work for *device*, and start it if it fits; one without examples declines."""
