@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import repeat
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -69,7 +70,7 @@ def _learn(known: Remembered, keys: Sequence[Key], at_s: float) -> None:
     law = known.law
     if len(keys) >= FEW and isinstance(law, Crashes | Diurnal | Markov):
         until_s, online = stretches(law, keys, at_s, whole=known.whole)
-        known.learn(keys, at_s, until_s.tolist(), online.tolist())
+        known.learn(keys, zip(repeat(at_s), until_s.tolist(), online.tolist(), strict=False))
 
 
 def stretches(
@@ -88,10 +89,10 @@ def stretches(
 
 
 def _markov(law: Markov, places: NDArray[np.int64], now_s: Floats, *, whole: bool) -> tuple[Floats, Flags]:
-    begins = _Marks(_Even(law.mean_offline_s, law.many), law.seed, places, 1)
-    ends = _Marks(_Even(law.mean_online_s, law.many), law.seed, places, 0)
+    begins = _Marks(_Even(law.mean_offline_s, law.many), places, seed=law.seed, label=1)
+    ends = _Marks(_Even(law.mean_online_s, law.many), places, seed=law.seed, label=0)
     every = np.arange(len(now_s))
-    online, until_s = _lasts(begins, ends, every, now_s), now_s.copy()
+    online, until_s = _lasts((begins, ends), every, now_s), now_s.copy()
     until_s[online] = ends.following(every[online], now_s[online])
     if whole:
         until_s[~online] = begins.following(every[~online], now_s[~online])
@@ -99,7 +100,7 @@ def _markov(law: Markov, places: NDArray[np.int64], now_s: Floats, *, whole: boo
 
 
 def _crashes(law: Crashes, places: NDArray[np.int64], now_s: Floats) -> tuple[Floats, Flags]:
-    marks, every = _Marks(_Even(law.mean_s, MANY), law.seed, places, CRASH), np.arange(len(now_s))
+    marks, every = _Marks(_Even(law.mean_s, MANY), places, seed=law.seed, label=CRASH), np.arange(len(now_s))
     length_s = law.mean_s * MANY
     first, last = np.floor((now_s - law.reboot_s) / length_s - SLACK), np.floor(now_s / length_s)
     away, until_s = np.zeros(len(now_s), dtype=bool), now_s.copy()
@@ -117,13 +118,13 @@ def _diurnal(law: Diurnal, keys: Sequence[Key], now_s: Floats, *, whole: bool) -
     places, ahead_s = np.array(keys, dtype=np.int64), np.array([law.local_s(key, 0.0) for key in keys]) - MIDDLE_S
     stays = [
         (
-            _Marks(_Daily(chain.on, ahead_s), law.seed, places, 2 * number + 1),
-            _Marks(_Daily(chain.off, ahead_s), law.seed, places, 2 * number),
+            _Marks(_Daily(chain.on, ahead_s), places, seed=law.seed, label=2 * number + 1),
+            _Marks(_Daily(chain.off, ahead_s), places, seed=law.seed, label=2 * number),
         )
         for number, chain in enumerate(law.curve.chains, LIFE * law.life + 1)
     ]
     every, until_s = np.arange(len(now_s)), now_s.copy()
-    lasting = np.array([_lasts(begins, ends, every, now_s) for begins, ends in stays])  # (chains, n)
+    lasting = np.array([_lasts(stay, every, now_s) for stay in stays])  # (chains, n)
     online = lasting.any(axis=0)
     if whole and not online.all():
         off = every[~online]
@@ -134,14 +135,15 @@ def _diurnal(law: Diurnal, keys: Sequence[Key], now_s: Floats, *, whole: bool) -
         for number, (_, ends) in enumerate(stays):
             these = rows[first == number]
             until_s[these] = ends.following(these, until_s[these])
-        lasting = np.array([_lasts(begins, ends, rows, until_s[rows]) for begins, ends in stays])
+        lasting = np.array([_lasts(stay, rows, until_s[rows]) for stay in stays])
         more = lasting.any(axis=0)
         rows, lasting = rows[more], lasting[:, more]
     return until_s, online
 
 
-def _lasts(begins: _Marks, ends: _Marks, rows: Rows, at_s: Floats) -> Flags:
+def _lasts(stay: tuple[_Marks, _Marks], rows: Rows, at_s: Floats) -> Flags:
     """Return (n,) whether what began last has not ended by *at_s*."""
+    begins, ends = stay
     return ~ends.any_since(rows, begins.last(rows, at_s), at_s)
 
 
@@ -196,7 +198,7 @@ class _Daily(NamedTuple):
 class _Marks:
     """Keyed Poisson processes, one of each device, by a clock; of each the window drawn last is kept."""
 
-    def __init__(self, clock: _Clock, seed: int, places: NDArray[np.int64], label: int) -> None:
+    def __init__(self, clock: _Clock, places: NDArray[np.int64], *, seed: int, label: int) -> None:
         self.clock = clock
         self._labels = np.empty((len(places), 6), dtype=">i8")  # as `unit_marks` has them
         self._labels[:, 0], self._labels[:, 1:3], self._labels[:, 3], self._labels[:, 5] = seed, places, label, 0

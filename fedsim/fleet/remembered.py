@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from itertools import repeat
 from typing import TypeVar
 
 from fedsim.fleet.availability import Availability, Key, Markov, zone_in
@@ -71,11 +70,11 @@ class Remembered:
         known, never = self._known, (math.inf, -math.inf, False)
         return [key for key in keys if not ((kept := known.get(key, never))[0] <= at_s < kept[1] or kept[0] == at_s)]
 
-    def learn(self, keys: Sequence[Key], at_s: float, until_s: Sequence[float], online: Sequence[bool]) -> None:
+    def learn(self, keys: Sequence[Key], stretches: Iterable[Stretch]) -> None:
         """Keep what the law is known to answer."""
         if len(self._known) + len(keys) > _MOST:
             self._known.clear()
-        self._known.update(zip(keys, zip(repeat(at_s), until_s, online), strict=False))
+        self._known.update(zip(keys, stretches, strict=True))
 
     def _keep(self, key: Key, stretch: Stretch) -> None:
         if len(self._known) >= _MOST:

@@ -46,9 +46,13 @@ class Choice:
         """Return how many candidates are drawn at most, so that a short cohort goes ahead."""
         return math.ceil(max(self._selector.pool, _CANDIDATES_PER_PLACE) * places)
 
+    def pool(self, want: int) -> int:
+        """Return how many have to be there for *want* to be chosen from them."""
+        return math.ceil(self._selector.pool * want)
+
     def ranked(self, there: Iterator[Device], want: int, labels: Sequence[object]) -> Sequence[Device]:
         """Return as many of those that are *there* as make a pool for *want*, the first to be asked first."""
-        pool = list(islice(there, math.ceil(self._selector.pool * want)))
+        pool = list(islice(there, self.pool(want)))
         return self._ranking.order(pool, self._sight(want, labels)) if pool else pool
 
     def began(self, tasks: Iterable[Task]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from operator import attrgetter
 
 from fedsim.fleet import Device, foresee
 from fedsim.fleet.battery import BatteryLaw, charge_after, time_to
@@ -25,6 +26,9 @@ class Book:
     in_j: float = 0.0
     out_j: float = 0.0
     since_j: float = 0.0
+
+
+_account = attrgetter(*Book.__slots__)
 
 
 class Batteries:
@@ -111,7 +115,7 @@ class Batteries:
             return self._read[2]
         book = self._books.get(device.id) or self._unwatched(device, law, at_s)
         if book.at_s < at_s:
-            book = replace(book)
+            book = Book(*_account(book))
         while book.at_s < at_s:
             self._advance(book, device, law, at_s=at_s)
         self._read = device.id, at_s, book

@@ -133,7 +133,7 @@ class Simulation:
         At most 20 x *places* candidates are drawn (more for a larger pool), so that a short cohort goes ahead.
         """
         asked = Asked()
-        there = self._there(asked, self.choice.most(places), labels, want=want)
+        there = self._there(asked, self.choice.most(places), labels, pool=self.choice.pool(want))
         while ranked := self.choice.ranked(there, want - len(asked.tasks), labels):
             for device in ranked:
                 if len(asked.tasks) < want:
@@ -267,10 +267,10 @@ class Simulation:
         work = self.method.plan(self, state, device) if device.samples else None
         return None if work is None else self.quote(device, work)
 
-    def _there(self, asked: Asked, most: int, labels: Sequence[object], *, want: int) -> Iterator[Device]:
+    def _there(self, asked: Asked, most: int, labels: Sequence[object], *, pool: int) -> Iterator[Device]:
         """Yield those of *most* candidates that can be asked, and take down why the others cannot."""
         candidates = self.fleet.candidates(seed_of(self._seed, "select", *labels))
-        for count, number in enumerate(self._foreseen(candidates, asked, want, most)):
+        for count, number in enumerate(self._foreseen(islice(candidates, most + 1), asked, pool)):
             if count == most:
                 return
             if number in self.busy:
@@ -282,12 +282,14 @@ class Simulation:
                 yield self.seen(device)
         asked.everyone = True
 
-    def _foreseen(self, numbers: Iterator[int], asked: Asked, want: int, most: int) -> Iterator[int]:
-        """Yield *numbers*, many of which are found out about at once while many are wanted."""
-        while block := list(islice(numbers, max(want - len(asked.tasks), _TOGETHER))):
-            fresh, most = [number for number in block[:most] if number not in self.busy], most - len(block)
-            if len(fresh) >= _TOGETHER:
-                self.conditions.foresee([self.fleet.device(number) for number in fresh], self.now_s)
+    def _foreseen(self, numbers: Iterator[int], asked: Asked, pool: int) -> Iterator[int]:
+        """Yield *numbers*; what will be asked about those that a large *pool* still lacks is found out at once."""
+        drawn = 0
+        while block := list(islice(numbers, max(pool - drawn + asked.refusals.total(), _TOGETHER))):
+            if pool >= _TOGETHER:
+                free = [self.fleet.device(number) for number in block if number not in self.busy]
+                self.conditions.foresee(free, self.now_s)
+            drawn += len(block)
             yield from block
 
     def _offer(self, device: Device, asked: Asked) -> None:

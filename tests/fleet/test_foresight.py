@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
-import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from fedsim.fleet import All, ByGroup, Clock, Dynamics, Switched, foresee, remembering
 from fedsim.fleet.availability import Markov
 from fedsim.fleet.curve import Chain, Curve, load_curve
 from fedsim.fleet.diurnal import Diurnal
-from fedsim.fleet.failures import Crashes, Members
+from fedsim.fleet.failures import Crashes
 from fedsim.fleet.foresight import stretches
-from fedsim.fleet.hourly import DAY_S, HOUR_S, hourly
-from fedsim.fleet.level import Product
+from fedsim.fleet.hourly import DAY_S, hourly
 
 many_keys = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 10**6)), min_size=1, max_size=40)
 times = st.floats(0.0, 1e6)
@@ -55,3 +52,31 @@ def test_how_long_a_device_is_away_is_left_open_unless_it_is_asked_for(law, keys
     until_s, online = stretches(law, keys, at_s, whole=False)
     for key, until, on in zip(keys, until_s, online, strict=True):
         assert until == (law.next_change(key, at_s) if on else at_s) or isinstance(law, Crashes)
+
+
+@given(st.lists(laws, min_size=1, max_size=3), many_keys, times)
+def test_what_was_foreseen_is_not_asked_again_and_true(parts, keys, at_s):
+    law = All(tuple(parts))
+    known = remembering(law)
+    foresee(known, keys, at_s)
+    assert [known.online(key, at_s) for key in keys] == [law.online(key, at_s) for key in keys]
+    assert [known.next_change(key, at_s) for key in keys] == [law.next_change(key, at_s) for key in keys]
+
+
+@given(laws, laws, many_keys, times)
+def test_what_changes_of_many_devices_is_foreseen_in_every_law_of_theirs(one, other, keys, at_s):
+    law = Dynamics(clock=Clock(full=one), memory=Switched(other, 0.5), network=ByGroup((one, other) * 5))
+    known = remembering(law)
+    foresee(known, keys, at_s)
+    assert [known.clock.full.online(key, at_s) for key in keys] == [one.online(key, at_s) for key in keys]
+    assert [known.memory.share(key, at_s) for key in keys] == [law.memory.share(key, at_s) for key in keys]
+    assert [known.network.next_change(key, at_s) for key in keys] == [
+        law.network.next_change(key, at_s) for key in keys
+    ]
+
+
+def test_devices_that_are_many_are_not_asked_one_by_one(monkeypatch):
+    known, keys = remembering(Markov(2400.0, 600.0, 7)), [(0, index) for index in range(100)]
+    foresee(known, keys, 50.0)
+    monkeypatch.setattr(Markov, "online", None)
+    assert 60 < sum(known.online(key, 50.0) for key in keys) < 95
