@@ -42,12 +42,12 @@ def foresee(law: object, keys: Sequence[Key], at_s: float) -> None:
     if isinstance(law, Remembered):
         _learn(law, law.unknown(keys, at_s), at_s)
     elif isinstance(law, All):
-        for part in law.parts:
-            foresee(part, keys, at_s)
-            keys = [key for key in keys if part.online(key, at_s)]
+        for binding in law.parts:
+            foresee(binding, keys, at_s)
+            keys = [key for key in keys if binding.online(key, at_s)]
     elif isinstance(law, ByGroup):
-        for number, part in enumerate(law.laws):
-            foresee(part, [key for key in keys if key[0] == number], at_s)
+        for number, of_group in enumerate(law.laws):
+            foresee(of_group, [key for key in keys if key[0] == number], at_s)
     else:
         for part in _parts(law):
             foresee(part, keys, at_s)
@@ -125,7 +125,7 @@ def _diurnal(law: Diurnal, keys: Sequence[Key], now_s: Floats, *, whole: bool) -
     ]
     every, until_s = np.arange(len(now_s)), now_s.copy()
     lasting = np.array([_lasts(stay, every, now_s) for stay in stays])  # (chains, n)
-    online = lasting.any(axis=0)
+    online: Flags = np.any(lasting, axis=0)
     if whole and not online.all():
         off = every[~online]
         until_s[off] = np.min([begins.following(off, now_s[off]) for begins, _ in stays], axis=0)
@@ -150,7 +150,8 @@ def _lasts(stay: tuple[_Marks, _Marks], rows: Rows, at_s: Floats) -> Flags:
 class _Clock(Protocol):
     """Reads marks of rate 1, *many* to a window; rows say of which devices."""
 
-    many: int
+    @property
+    def many(self) -> int: ...
 
     def reading(self, rows: Rows, at_s: Floats, side: float) -> tuple[Floats, Floats]:
         """Return the windows of *at_s*, and the marks of then, for rounding a little to one *side*."""
@@ -192,7 +193,8 @@ class _Daily(NamedTuple):
         place = np.searchsorted(until, rest, side="right") - 1
         hour = np.array(rate.lively)[place]
         since_s = (rest - until[place]) / np.array(rate.rates)[hour]
-        return day * DAY_S + hour * HOUR_S + since_s - self.ahead_s[rows, None]
+        times_s: Floats = day * DAY_S + hour * HOUR_S + since_s - self.ahead_s[rows, None]
+        return times_s
 
 
 class _Marks:
