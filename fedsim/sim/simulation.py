@@ -35,7 +35,7 @@ from fedsim.work import Ref, Reply, Work, refs_in
 
 _DRAWS_AT_ONCE = 20
 _REMEMBERED = 1 << 14
-_TOGETHER = 64  # candidates that are found out about at once rather than one by one
+_TOGETHER = 256  # candidates at least that are found out about at once; fewer are as soon asked one by one
 
 
 class Simulation:
