@@ -11,7 +11,6 @@ from fedsim.fleet.diurnal import Diurnal
 from fedsim.fleet.dynamics import STILL, Clock, Dynamics
 from fedsim.fleet.failures import Crashes, Event, Failures, Members, Spared
 from fedsim.fleet.fleet import NOMINAL, Condition, Device, Fleet, Group
-from fedsim.fleet.foresight import foresee
 from fedsim.fleet.level import FULL, Level, Product, Switched
 from fedsim.fleet.link import Link, link_from, link_names, load_link
 from fedsim.fleet.mode import Mode
@@ -67,7 +66,6 @@ __all__ = [
     "all_of",
     "curve_from",
     "curve_names",
-    "foresee",
     "link_from",
     "link_names",
     "load_curve",

@@ -120,14 +120,14 @@ class Marks(NamedTuple):
             window += 1
 
 
-POISSON_ONE = tuple(accumulate(math.exp(-1.0) / math.factorial(count) for count in range(19)))  # its distribution
+_POISSON_ONE = tuple(accumulate(math.exp(-1.0) / math.factorial(count) for count in range(19)))  # its distribution
 
 
 @lru_cache(1 << 14)
 def unit_marks(labels: tuple[int, ...], window: int) -> tuple[float, ...]:
     """Return, in order, a keyed Poisson process's marks of rate 1 in [*window*, *window* + 1): Poisson(1) many."""
     first, *draws = words(*labels, window, 0)
-    count = bisect_left(POISSON_ONE, (first >> 11) * 2.0**-53)
+    count = bisect_left(_POISSON_ONE, (first >> 11) * 2.0**-53)
     for page in range(1, 1 - (7 - count) // 8):
         draws += words(*labels, window, page)
     return tuple(sorted([window + (word >> 11) * 2.0**-53 for word in draws[:count]]))

@@ -14,8 +14,8 @@ from fedsim.fleet.hourly import Hourly
 from fedsim.seeds import uniforms
 
 _ZONE = 0x20AE  # keeps these draws apart from others of the same key
-LIFE = 16  # numbers of chains in a life
-SLACK = 1e-9  # in marks: rounding takes no time further than this over the edge of a window
+_LIFE = 16  # numbers of chains in a life
+_SLACK = 1e-9  # in marks: rounding takes no time further than this over the edge of a window
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Diurnal:
 
     def _stays(self, key: Key) -> Iterator[_Stay]:
         ahead_s = self._ahead_s(key) - MIDDLE_S
-        for number, chain in enumerate(self.curve.chains, LIFE * self.life + 1):  # not 0: those marks are Markov's
+        for number, chain in enumerate(self.curve.chains, _LIFE * self.life + 1):  # not 0: those marks are Markov's
             begins = _Marks(chain.on, ahead_s, (self.seed, *key, 2 * number + 1))
             yield _Stay(begins, _Marks(chain.off, ahead_s, (self.seed, *key, 2 * number)))
 
@@ -89,7 +89,7 @@ class _Marks(NamedTuple):
 
     def last(self, at_s: float) -> float:
         """Return the last mark at or before *at_s*; windows go back beyond time 0."""
-        now = self.rate.integral(at_s + self.ahead_s) + SLACK
+        now = self.rate.integral(at_s + self.ahead_s) + _SLACK
         window = math.floor(now)
         while True:
             for mark in reversed(unit_marks(self.labels, window)):
@@ -99,8 +99,8 @@ class _Marks(NamedTuple):
 
     def any_since(self, since_s: float, at_s: float) -> bool:
         """Tell whether there is a mark from *since_s* up to *at_s*."""
-        now = self.rate.integral(at_s + self.ahead_s) + SLACK
-        since = self.rate.integral(since_s + self.ahead_s) - SLACK
+        now = self.rate.integral(at_s + self.ahead_s) + _SLACK
+        since = self.rate.integral(since_s + self.ahead_s) - _SLACK
         for window in range(math.floor(now), math.floor(since) - 1, -1):
             for mark in unit_marks(self.labels, window):
                 if since <= mark <= now and since_s <= self.rate.when(mark) - self.ahead_s <= at_s:
@@ -109,7 +109,7 @@ class _Marks(NamedTuple):
 
     def following(self, at_s: float) -> float:
         """Return the first mark after *at_s*."""
-        now = self.rate.integral(at_s + self.ahead_s) - SLACK
+        now = self.rate.integral(at_s + self.ahead_s) - _SLACK
         window = math.floor(now)
         while True:
             for mark in unit_marks(self.labels, window):

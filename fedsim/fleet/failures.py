@@ -10,8 +10,8 @@ from fedsim.fleet.availability import Key, Marks, unit_marks
 from fedsim.fleet.combined import Absent
 from fedsim.seeds import uniforms
 
-CRASH, _MEMBER, _HIT, _DROP, _UPLOAD = 0xC2A5, 0x3E3B, 0x817, 0xD209, 0x0B1D  # keep draws of one key apart
-SLACK = 1e-9  # in marks: rounding takes no time further than this over the edge of a window
+_CRASH, _MEMBER, _HIT, _DROP, _UPLOAD = 0xC2A5, 0x3E3B, 0x817, 0xD209, 0x0B1D  # keep draws of one key apart
+_SLACK = 1e-9  # in marks: rounding takes no time further than this over the edge of a window
 
 What = Literal["leave", "join", "crash", "outage", "slow", "memory", "storage"]
 WHATS: tuple[What, ...] = ("leave", "join", "crash", "outage", "slow", "memory", "storage")
@@ -26,16 +26,16 @@ class Crashes:
     seed: int
 
     def online(self, key: Key, at_s: float) -> bool:
-        first = math.floor((at_s - self.reboot_s) / self.mean_s - SLACK)
+        first = math.floor((at_s - self.reboot_s) / self.mean_s - _SLACK)
         for window in range(first, math.floor(at_s / self.mean_s) + 1):
-            for mark in unit_marks((self.seed, *key, CRASH), window):
+            for mark in unit_marks((self.seed, *key, _CRASH), window):
                 if mark * self.mean_s <= at_s < mark * self.mean_s + self.reboot_s:
                     return False
         return True
 
     def next_change(self, key: Key, at_s: float) -> float:
         """Return the next crash, or while away the end of it; who crashes again meanwhile starts once more."""
-        marks = Marks((self.seed, *key, CRASH), self.mean_s)
+        marks = Marks((self.seed, *key, _CRASH), self.mean_s)
         if self.online(key, at_s):
             return marks.following(at_s)
         back_s = marks.last(at_s) + self.reboot_s

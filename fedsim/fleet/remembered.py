@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
@@ -64,17 +62,6 @@ class Remembered:
     def zone_of(self, key: Key) -> float:
         """Return the time zone of a device; raises InputError where the law knows none."""
         return zone_in(self.law, key)
-
-    def unknown(self, keys: Iterable[Key], at_s: float) -> list[Key]:
-        """Return those of which no stretch that is kept holds at *at_s*."""
-        known, never = self._known, (math.inf, -math.inf, False)
-        return [key for key in keys if not ((kept := known.get(key, never))[0] <= at_s < kept[1] or kept[0] == at_s)]
-
-    def learn(self, keys: Sequence[Key], stretches: Iterable[Stretch]) -> None:
-        """Keep what the law is known to answer."""
-        if len(self._known) + len(keys) > _MOST:
-            self._known.clear()
-        self._known.update(zip(keys, stretches, strict=True))
 
     def _keep(self, key: Key, stretch: Stretch) -> None:
         if len(self._known) >= _MOST:

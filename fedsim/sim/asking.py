@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from fedsim.sim.task import Task
 
 _CANDIDATES_PER_PLACE = 20
-TOGETHER = 256  # candidates at least that are found out about at once; fewer are as soon asked one by one
 _LARGEST = 1e9  # what a loss counts as that is no finite number
 
 
@@ -32,32 +31,6 @@ class Asked:
     offline: list[Device] = field(default_factory=list)
     unwilling: list[Device] = field(default_factory=list)
     everyone: bool = False
-
-
-def there(sim: Simulation, asked: Asked, most: int, *, labels: Sequence[object], pool: int) -> Iterator[Device]:
-    """Yield those of *most* candidates that can be asked, and take down why the others cannot."""
-    candidates = islice(sim.fleet.candidates(sim.seed("select", *labels)), most + 1)
-    for count, number in enumerate(_foreseen(sim, candidates, asked, pool=pool)):
-        if count == most:
-            return
-        if number in sim.busy:
-            asked.refusals["busy"] += 1
-        elif not sim.availability.online((device := sim.fleet.device(number)).key, sim.now_s):
-            asked.refusals["offline"] += 1
-            asked.offline.append(device)
-        else:
-            yield sim.seen(device)
-    asked.everyone = True
-
-
-def _foreseen(sim: Simulation, numbers: Iterator[int], asked: Asked, *, pool: int) -> Iterator[int]:
-    """Yield *numbers*; what will be asked about those that a large *pool* still lacks is found out at once."""
-    drawn = 0
-    while block := list(islice(numbers, max(pool - drawn + asked.refusals.total(), TOGETHER))):
-        if pool >= TOGETHER and sim.conditions.vary:
-            sim.conditions.foresee([sim.fleet.device(n) for n in block if n not in sim.busy], sim.now_s)
-        drawn += len(block)
-        yield from block
 
 
 class Choice:
@@ -73,13 +46,9 @@ class Choice:
         """Return how many candidates are drawn at most, so that a short cohort goes ahead."""
         return math.ceil(max(self._selector.pool, _CANDIDATES_PER_PLACE) * places)
 
-    def pool(self, want: int) -> int:
-        """Return how many have to be there for *want* to be chosen from them."""
-        return math.ceil(self._selector.pool * want)
-
     def ranked(self, there: Iterator[Device], want: int, labels: Sequence[object]) -> Sequence[Device]:
         """Return as many of those that are *there* as make a pool for *want*, the first to be asked first."""
-        pool = list(islice(there, self.pool(want)))
+        pool = list(islice(there, math.ceil(self._selector.pool * want)))
         return self._ranking.order(pool, self._sight(want, labels)) if pool else pool
 
     def began(self, tasks: Iterable[Task]) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from operator import attrgetter
+from dataclasses import dataclass, replace
 
-from fedsim.fleet import Device, foresee
+from fedsim.fleet import Device
 from fedsim.fleet.battery import BatteryLaw, charge_after, time_to
 from fedsim.fleet.charging import DAY_S, Charging
 
@@ -26,9 +24,6 @@ class Book:
     in_j: float = 0.0
     out_j: float = 0.0
     since_j: float = 0.0
-
-
-_account = attrgetter(*Book.__slots__)
 
 
 class Batteries:
@@ -51,12 +46,6 @@ class Batteries:
 
     def plugged(self, device: Device, at_s: float) -> bool:
         return self._charging is not None and self._charging.plugged.online(device.key, at_s)
-
-    def foresee(self, devices: Sequence[Device], at_s: float) -> None:
-        """Find out at once how long those that nobody has watched were plugged in, or not, from midnight on."""
-        if self._charging is not None:
-            keys = [device.key for device in devices if device.id not in self._books]
-            foresee(self._charging.plugged, keys, math.floor(at_s / DAY_S) * DAY_S)
 
     def book(self, device: Device, at_s: float) -> Book | None:
         """Return the account as of *at_s*; None where there is no battery."""
@@ -115,7 +104,7 @@ class Batteries:
             return self._read[2]
         book = self._books.get(device.id) or self._unwatched(device, law, at_s)
         if book.at_s < at_s:
-            book = Book(*_account(book))
+            book = replace(book)
         while book.at_s < at_s:
             self._advance(book, device, law, at_s=at_s)
         self._read = device.id, at_s, book

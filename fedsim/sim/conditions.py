@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from fedsim.fleet import NOMINAL, STILL, Always, Availability, Condition, Device, Dynamics, Hop, Level, foresee
+from fedsim.fleet import NOMINAL, STILL, Availability, Condition, Device, Dynamics, Hop, Level
 from fedsim.sim.batteries import Batteries
 from fedsim.sim.machines import Machines
 
@@ -40,18 +38,6 @@ class Conditions:
             return 1.0
         hop = Hop(link.name, device.key, link)
         return hop.capacity(self._seed, up=up, own=True).rate(now_s) / link.rate(up=up)
-
-    @property
-    def vary(self) -> bool:
-        """Whether there is anything to foresee."""
-        return self._dynamics is not STILL or not isinstance(self._availability, Always)
-
-    def foresee(self, devices: Sequence[Device], now_s: float) -> None:
-        """Find out at once what will be asked about *devices*, of which those that are there may be put to work."""
-        foresee(self._availability, [device.key for device in devices], now_s)
-        there = [device for device in devices if self._availability.online(device.key, now_s)]
-        foresee(self._dynamics, [device.key for device in there], now_s)
-        self._batteries.foresee(there, now_s)
 
     def next_change(self, device: Device, now_s: float) -> float:
         """Return when *device* comes or goes, or what it has left jumps; inf: never. Heat and charge creep."""
