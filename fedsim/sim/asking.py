@@ -33,6 +33,21 @@ class Asked:
     everyone: bool = False
 
 
+def candidates(sim: Simulation, asked: Asked, *, most: int, labels: Sequence[object]) -> Iterator[Device]:
+    """Yield those of *most* candidates that can be asked, and take down why the others cannot."""
+    for count, number in enumerate(sim.fleet.candidates(sim.seed("select", *labels))):
+        if count == most:
+            return
+        if number in sim.busy:
+            asked.refusals["busy"] += 1
+        elif not sim.availability.online((device := sim.fleet.device(number)).key, sim.now_s):
+            asked.refusals["offline"] += 1
+            asked.offline.append(device)
+        else:
+            yield sim.seen(device)
+    asked.everyone = True
+
+
 class Choice:
     """Whom a run asks, by its schedule's selector; has one line for each device that has worked, if that is of use."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from fedsim.fleet import FULL, STILL, Device, remembering
 from fedsim.fleet.topology import SERVER
 from fedsim.method import Combines, Method, Quote
 from fedsim.seeds import seed_of
-from fedsim.sim.asking import Asked, Choice
+from fedsim.sim.asking import Asked, Choice, candidates
 from fedsim.sim.batteries import Batteries
 from fedsim.sim.clock import Order, call_at
 from fedsim.sim.conditions import Conditions
@@ -131,8 +131,8 @@ class Simulation:
         At most 20 x *places* candidates are drawn (more for a larger pool), so that a short cohort goes ahead.
         """
         asked = Asked()
-        there = self._there(asked, self.choice.most(places), labels)
-        while ranked := self.choice.ranked(there, want - len(asked.tasks), labels):
+        drawn = candidates(self, asked, most=self.choice.most(places), labels=labels)
+        while ranked := self.choice.ranked(drawn, want - len(asked.tasks), labels):
             for device in ranked:
                 if len(asked.tasks) < want:
                     self._offer(device, asked)
@@ -264,20 +264,6 @@ class Simulation:
     def _quoted(self, state: Any, device: Device) -> Quote | None:
         work = self.method.plan(self, state, device) if device.samples else None
         return None if work is None else self.quote(device, work)
-
-    def _there(self, asked: Asked, most: int, labels: Sequence[object]) -> Iterator[Device]:
-        """Yield those of *most* candidates that can be asked, and take down why the others cannot."""
-        for count, number in enumerate(self.fleet.candidates(seed_of(self._seed, "select", *labels))):
-            if count == most:
-                return
-            if number in self.busy:
-                asked.refusals["busy"] += 1
-            elif not self.availability.online((device := self.fleet.device(number)).key, self.env.now):
-                asked.refusals["offline"] += 1
-                asked.offline.append(device)
-            else:
-                yield self.seen(device)
-        asked.everyone = True
 
     def _offer(self, device: Device, asked: Asked) -> None:
         """Ask the method for work for *device*, and start it if it fits; one without examples declines."""
