@@ -32,7 +32,10 @@ SCHEMA = pa.schema(
     ]
 )
 COLUMNS = tuple(SCHEMA.names)
-_ORDER = ("start_s", "end_s", "device", "kind", "job", "version", "outcome", "bytes", "link", "energy_j", "place")
+_ORDER = (
+    "start_s", "end_s", "device", "kind", "job", "version", "outcome", "bytes", "link", "energy_j", "place",
+    "bottleneck", "waited_s",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
